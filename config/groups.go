@@ -1,0 +1,114 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/buffetbot/ingest/schema"
+)
+
+// Log says how programs log.
+type Log struct {
+	LogFormat string `env:"LOG_FORMAT" enum:"auto,json,console" default:"auto" help:"Log lines as ${enum}; auto is console on a terminal and json elsewhere."`
+	LogLevel  string `env:"LOG_LEVEL" enum:"debug,info,warn,error" default:"info" help:"Least severe lines to log: ${enum}."`
+}
+
+// Store says where the lake is and how to reach it.
+type Store struct {
+	DataBucket    string `env:"GCS_DATA_BUCKET" placeholder:"BUCKET" help:"Where the lake is: a bucket's name, gs://name, or file:///directory."`
+	Project       string `env:"GOOGLE_CLOUD_PROJECT" help:"Google Cloud project of topics, subscriptions and buckets."`
+	KMSKey        string `name:"kms-key-id" env:"GCS_KMS_KEY_ID" placeholder:"KEY" help:"Customer-managed key that encrypts every object written."`
+	Connections   int    `name:"max-connections" env:"GCS_MAX_CONNECTIONS" default:"50" help:"Most connections to the store at once."`
+	RetryAttempts int    `env:"GCS_RETRY_ATTEMPTS" default:"3" help:"How often an operation of the store is tried before it counts as failed."`
+	Timeout       int    `name:"timeout-seconds" env:"GCS_TIMEOUT_SECONDS" default:"60" help:"Seconds that one try of a store operation may take."`
+	Compression   string `env:"GCS_COMPRESSION" enum:"snappy" default:"snappy" help:"Compression of Parquet pages: ${enum}."`
+}
+
+// Problems implements the check of Parse.
+func (s *Store) Problems() []error {
+	var all []error
+	if s.DataBucket == "" {
+		all = append(all, fmt.Errorf("no data bucket: set --data-bucket or GCS_DATA_BUCKET to a bucket's name, gs://name or file:///directory"))
+	}
+	if s.Connections < 1 {
+		all = append(all, fmt.Errorf("--max-connections %d: at least 1 is needed", s.Connections))
+	}
+	if s.RetryAttempts < 1 {
+		all = append(all, fmt.Errorf("--retry-attempts %d: at least 1 is needed", s.RetryAttempts))
+	}
+	if s.Timeout < 1 {
+		all = append(all, fmt.Errorf("--timeout-seconds %d: at least 1 is needed", s.Timeout))
+	}
+	return all
+}
+
+// Types chooses data types.
+type Types struct {
+	Types []string `env:"DATA_TYPES" placeholder:"TYPE,…" help:"Data types to work on (default: every type of the registry)."`
+}
+
+// Broker says where messages come from.
+type Broker struct {
+	Embedded        bool              `env:"EMBEDDED" help:"Start an embedded Pub/Sub server and receive from it. Implies --create."`
+	EmbeddedAddr    string            `env:"EMBEDDED_ADDR" default:"127.0.0.1:8085" help:"Address of the embedded Pub/Sub server."`
+	Create          bool              `env:"CREATE" help:"Create missing topics and subscriptions (ordering off, exactly-once off)."`
+	Subscription    map[string]string `env:"SUBSCRIPTIONS" mapsep:"," placeholder:"TYPE=NAME" help:"Subscription of a data type (default: <topic>-ingest)."`
+	DeadLetterTopic string            `env:"DEAD_LETTER_TOPIC" default:"dead-letters" help:"Topic that rejected records are published to."`
+	Streams         int               `env:"PUBSUB_STREAMS" default:"4" help:"StreamingPull streams per subscription."`
+}
+
+// Ingest says how rows are validated, batched and flushed.
+type Ingest struct {
+	Level         map[string]string `env:"LEVELS" mapsep:"," placeholder:"TYPE=LEVEL" help:"Validation level of a data type: STRICT, STANDARD (default) or LENIENT."`
+	FlushRows     int               `env:"FLUSH_ROWS" default:"100000" help:"Rows that seal a batch (one data type, one day)."`
+	FlushBytes    Bytes             `env:"FLUSH_BYTES" default:"32MiB" help:"Memory held by a batch that seals it."`
+	FlushAge      time.Duration     `env:"FLUSH_AGE" default:"30s" help:"Age that seals a batch; messages stay unacknowledged until their batch is durable."`
+	MemoryBudget  Bytes             `env:"MEMORY_BUDGET" default:"256MiB" help:"Most bytes of open and in-flight batches; a full budget makes intake wait."`
+	OwnFileRows   int               `env:"OWN_FILE_ROWS" default:"10000" help:"Rows of one symbol in a batch that earn it a file of its own; the others share one."`
+	IdleExit      time.Duration     `env:"IDLE_EXIT" default:"0s" help:"Finish with code 0 once nothing has arrived for this long and everything is durable (0: stay up)."`
+	DrainDeadline time.Duration     `env:"DRAIN_DEADLINE" default:"60s" help:"How long a shutdown may take to make everything durable; the rest is handed back to the broker."`
+}
+
+// Problems implements the check of Parse.
+func (i *Ingest) Problems() []error {
+	var all []error
+	positive := func(flag string, ok bool, value any) {
+		if !ok {
+			all = append(all, fmt.Errorf("--%s %v: must be greater than 0", flag, value))
+		}
+	}
+	positive("flush-rows", i.FlushRows > 0, i.FlushRows)
+	positive("flush-bytes", i.FlushBytes > 0, i.FlushBytes)
+	positive("flush-age", i.FlushAge > 0, i.FlushAge)
+	positive("memory-budget", i.MemoryBudget > 0, i.MemoryBudget)
+	positive("own-file-rows", i.OwnFileRows > 0, i.OwnFileRows)
+	if i.IdleExit < 0 {
+		all = append(all, fmt.Errorf("--idle-exit %v: must not be negative", i.IdleExit))
+	}
+	for dataType, name := range i.Level {
+		if _, err := ParseLevel(name); err != nil {
+			all = append(all, fmt.Errorf("--level %s=%s: %w", dataType, name, err))
+		}
+	}
+	return all
+}
+
+// ParseLevel reads a validation level's name in any case.
+func ParseLevel(name string) (schema.Level, error) {
+	switch strings.ToUpper(name) {
+	case "STANDARD":
+		return schema.Standard, nil
+	case "STRICT":
+		return schema.Strict, nil
+	case "LENIENT":
+		return schema.Lenient, nil
+	}
+	return 0, fmt.Errorf("unknown level: want STRICT, STANDARD or LENIENT")
+}
+
+// Compact says how raw files are merged.
+type Compact struct {
+	MinRawAge      time.Duration `env:"MIN_RAW_AGE" default:"0s" help:"Leave raw files younger than this for the next run."`
+	TargetFileSize Bytes         `env:"TARGET_FILE_SIZE" default:"256MiB" help:"Size that processed files are cut at, at symbol boundaries."`
+}
