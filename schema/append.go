@@ -86,6 +86,10 @@ func (c *Columns) appendStrings(i int, src *column, from, to int) {
 	remap := c.remap[:entries]
 	clear(remap)
 	for row := from; row < to; row++ {
+		if src.isNull(row) {
+			col.i32[c.n+row-from] = 0
+			continue
+		}
 		e := src.i32[row]
 		if remap[e] == 0 {
 			remap[e] = c.translate(i, src, row) + 1

@@ -15,17 +15,16 @@ type Definition struct {
 	SymbolField int // index of the field rows are sorted and pruned by
 	TimeField   int // index of the event time: a Timestamp or a Date; its UTC day is the partition
 
-	Rules        []Rule   // in the order they are tried
-	MessageTypes []string // values of the attribute message_type that mean this data type
+	Rules []Rule // in the order they are tried
 
 	// Window of event times: a partition's day is bounded on both sides, or one
 	// publisher with a broken clock could create millions of partitions.
 	WindowFrom int64 // microseconds since the epoch
 	WindowDays int   // days after the publish time
 
-	byName  map[string]int // names and aliases of own fields, names of system columns
-	foreign map[string]string
-	words   int // words of a bitset over Fields
+	byName  map[string]int    // names and aliases of own fields, names of system columns
+	foreign map[string]string // what messages of other data types call themselves -> the data type
+	words   int               // words of a bitset over Fields
 }
 
 // A Field is one column.

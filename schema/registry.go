@@ -91,7 +91,7 @@ func NewRegistry(defs ...*Definition) (*Registry, error) {
 }
 
 // foreign maps what messages of the other data types call themselves to the
-// data type. A word that d uses itself is not foreign.
+// data type: by its name or its topic.
 func (r *Registry) foreign(d *Definition) map[string]string {
 	words := map[string]string{}
 	for name, versions := range r.types {
@@ -101,13 +101,7 @@ func (r *Registry) foreign(d *Definition) map[string]string {
 		words[name] = name
 		for _, other := range versions {
 			words[other.Topic] = name
-			for _, m := range other.MessageTypes {
-				words[m] = name
-			}
 		}
-	}
-	for _, own := range append([]string{d.Name, d.Topic}, d.MessageTypes...) {
-		delete(words, own)
 	}
 	return words
 }
