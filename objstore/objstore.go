@@ -29,6 +29,10 @@ var (
 	ErrExist        = errors.New("object exists")
 	ErrNotExist     = errors.New("object does not exist")
 	ErrPrecondition = errors.New("object is at another generation")
+
+	// ErrRefused marks what trying again will not mend: no permission, no such
+	// bucket, a name that the store cannot hold. A person has to look.
+	ErrRefused = errors.New("store refuses")
 )
 
 // A Generation numbers the versions of the object at one name, as the store
