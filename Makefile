@@ -1,0 +1,32 @@
+# What each target does stands in README.md.
+GO ?= go
+BIN := bin
+LAKE ?= ./lake
+
+.PHONY: build demo run test check cover bench clean
+
+build:
+	$(GO) build -o $(BIN)/ ./cmd/...
+
+demo: build
+	$(BIN)/buffetctl demo --data-bucket file://$(abspath $(LAKE))
+
+test:
+	$(GO) test ./...
+
+check:
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "gofmt would change:"; echo "$$unformatted"; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+cover:
+	$(GO) test -coverpkg=./... -coverprofile=coverage.out ./...
+	$(GO) tool cover -html=coverage.out -o coverage.html
+	@$(GO) tool cover -func=coverage.out | tail -1
+	@echo "coverage.html"
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./schema ./columnar ./pipeline ./query
+
+clean:
+	rm -rf $(BIN) coverage.out coverage.html
