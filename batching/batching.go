@@ -1,0 +1,100 @@
+// Package batching gathers rows into batches, one partition each, under one
+// memory budget.
+//
+// What always holds:
+//
+//   - a batch is the rows of one data type on one day, and the receipts of the
+//     messages they came in: a message is settled when the last batch that holds
+//     rows of it is, never by a later, unrelated batch;
+//   - a batch is open, then sealed, then settled, each once; no row is added to
+//     a sealed batch;
+//   - every byte of a batch is charged to the budget from before it is held until
+//     the batch is settled; a full budget blocks whoever brings more;
+//   - blocking ends: when the budget is full, open batches of any data type are
+//     sealed until those on their way to storage make the room.
+//
+// The budget counts the rows of batches and what a held message costs. It does
+// not count the copies a flush makes (sorted rows, the encoded object): they are
+// bounded by the number of flushes at once and the size that seals a batch.
+//
+// Package batching starts no goroutines and does no input or output. Somebody
+// must call Tick now and then, or age seals nothing.
+package batching
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/buffetbot/ingest/partition"
+	"github.com/buffetbot/ingest/schema"
+)
+
+// A Policy says when a batch is sealed. A zero limit is no limit.
+type Policy struct {
+	Rows  int           // a batch never has more
+	Bytes int64         // of memory that the rows take
+	Age   time.Duration // since the batch was opened
+}
+
+// A Seal is why a batch was sealed.
+type Seal uint8
+
+// The reasons. The zero Seal is an open batch's.
+const (
+	ByRows Seal = iota + 1
+	ByBytes
+	ByAge
+	ByMemory   // the budget was full
+	ByShutdown // the process is about to end
+	seals
+)
+
+// Seals are all reasons to seal a batch.
+func Seals() []Seal { return []Seal{ByRows, ByBytes, ByAge, ByMemory, ByShutdown} }
+
+func (s Seal) String() string {
+	return [seals]string{"open", "rows", "bytes", "age", "memory", "shutdown"}[s]
+}
+
+// A Batch is the rows of one partition on their way to storage, with the
+// receipts of the messages that brought them. Once sealed it is its receiver's,
+// who settles it.
+type Batch struct {
+	Key    partition.Key
+	Rows   *schema.Columns
+	Opened time.Time
+	Sealed Seal
+
+	// Seq numbers the batches of this process, across data types and batchers:
+	// with the writer's id it makes the names of a batch's objects unique.
+	Seq int
+
+	messages int
+	receipts []*Receipt
+	budget   *Budget
+	charged  int64
+	settled  atomic.Bool
+}
+
+// sequence is one for the process: two batchers of one data type must not give
+// one number twice, or their objects would share a name.
+var sequence atomic.Int64
+
+// Messages is the number of messages that the batch's rows came in.
+func (b *Batch) Messages() int { return b.messages }
+
+// Settle releases every receipt, and the memory. With an error the messages will
+// be delivered again. Only the first call counts. The rows must not be used
+// afterwards.
+func (b *Batch) Settle(err error) {
+	if b.settled.Swap(true) {
+		return
+	}
+	receipts := b.receipts
+	b.receipts, b.Rows = nil, nil
+	// The memory first: an ack may take its time.
+	b.budget.Release(b.charged)
+	for _, r := range receipts {
+		r.Release(err)
+	}
+}
