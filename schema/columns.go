@@ -393,3 +393,6 @@ func buffer[T int32 | int64 | float64 | decimal128.Num](s []T) *memory.Buffer {
 	size := len(s) * int(unsafe.Sizeof(*new(T)))
 	return memory.NewBufferBytes(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(s))), size))
 }
+
+// unset takes back the open row's value of a column.
+func (c *Columns) unset(col int) { c.set[uint(col)/64] &^= 1 << (uint(col) % 64) }

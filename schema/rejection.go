@@ -19,13 +19,14 @@ const (
 
 // Reasons that concern the text of a record.
 const (
-	JSONSyntax    Reason = "json_syntax"    // not JSON
-	InvalidUTF8   Reason = "invalid_utf8"   // bytes that are not UTF-8
-	LoneSurrogate Reason = "lone_surrogate" // \ud800 to \udfff without its other half
-	TooDeep       Reason = "too_deep"       // nested deeper than MaxDepth
-	DuplicateKey  Reason = "duplicate_key"  // a name twice, or a field under two of its names with different values
-	TrailingData  Reason = "trailing_data"  // something after the end of the record
-	NotAnObject   Reason = "not_an_object"  // a record that is not a JSON object
+	JSONSyntax    Reason = "json_syntax"     // not JSON
+	ByteOrderMark Reason = "byte_order_mark" // U+FEFF before the JSON
+	InvalidUTF8   Reason = "invalid_utf8"    // bytes that are not UTF-8
+	LoneSurrogate Reason = "lone_surrogate"  // \ud800 to \udfff without its other half
+	TooDeep       Reason = "too_deep"        // nested deeper than MaxDepth
+	DuplicateKey  Reason = "duplicate_key"   // a name twice, or a field under two of its names with different values
+	TrailingData  Reason = "trailing_data"   // something after the end of the record
+	NotAnObject   Reason = "not_an_object"   // a record that is not a JSON object
 )
 
 // Reasons that concern one value.

@@ -1,0 +1,269 @@
+package schema
+
+// record decodes the object at p into an open row of d.rows and returns the
+// index after it; -1 with the failure set if the record cannot be accepted. The
+// caller settles the row.
+func (d *Decoder) record(p int, index int32) int {
+	d.rows.Begin()
+	d.flags = 0
+	d.coerced = d.coerced[:0]
+	clear(d.seen)
+	d.forgetNames()
+	start := p
+	if p = d.members(p); p < 0 {
+		return -1
+	}
+	if !d.complete(start) || !d.inWindow() || !d.keepsRules() {
+		return -1
+	}
+	d.system(index)
+	return p
+}
+
+// Whose names d.others holds: the record's own, those of its fields that came
+// twice, and from there on those of one nested object each.
+const (
+	itself uint32 = iota
+	aliases
+)
+
+// forgetNames empties d.others.
+func (d *Decoder) forgetNames() {
+	d.objectID = aliases
+	if d.others.len() > 0 {
+		d.others.clear()
+	}
+}
+
+// members decodes what is between the braces. p is at the opening one; the
+// result is after the closing one.
+func (d *Decoder) members(p int) int {
+	data := d.data
+	p = skipSpace(data, p+1)
+	if p < len(data) && data[p] == '}' {
+		return p + 1
+	}
+	for last := int32(-1); ; {
+		var s int32
+		if s, p = d.name(p, last); p < 0 {
+			return -1
+		}
+		if p < len(data) && data[p] == ' ' {
+			p++
+		}
+		if p < len(data) && data[p] <= ' ' {
+			p = skipSpace(data, p)
+		}
+		if s >= 0 {
+			last = s
+			p = d.field(s, p)
+		} else {
+			p = d.unknown(p)
+		}
+		if p < 0 {
+			return -1
+		}
+		if p < len(data) && data[p] <= ' ' {
+			p = skipSpace(data, p)
+		}
+		if p >= len(data) {
+			return d.fail(JSONSyntax, -1, p, "the object does not end")
+		}
+		switch data[p] {
+		case ',':
+		case '}':
+			return p + 1
+		default:
+			return d.fail(JSONSyntax, -1, p, "want , or } after a value")
+		}
+		p++
+		if p < len(data) && data[p] == ' ' {
+			p++
+		}
+		if p < len(data) && data[p] <= ' ' {
+			p = skipSpace(data, p)
+		}
+	}
+}
+
+// name reads the name at p and its colon. It returns the name's slot, or -1
+// with the name in d.key where the definition has no such name, and the index
+// after the colon.
+func (d *Decoder) name(p int, last int32) (s int32, next int) {
+	guess := d.next[last+1]
+	if q := d.slots[guess].quoted; len(d.data)-p >= len(q) && string(d.data[p:p+len(q)]) == q {
+		return guess, p + len(q)
+	}
+	if p >= len(d.data) || d.data[p] != '"' {
+		return -1, d.fail(JSONSyntax, -1, p, "want a name in quotes")
+	}
+	name, next := d.text(p)
+	if next < 0 {
+		return -1, -1
+	}
+	s, ok := d.names[string(name)]
+	if ok {
+		d.next[last+1] = s
+	} else {
+		s = -1
+		if next = d.unseen(itself, name, p, next); next < 0 {
+			return -1, -1
+		}
+		d.key = append(d.key[:0], name...)
+	}
+	if next = skipSpace(d.data, next); next >= len(d.data) || d.data[next] != ':' {
+		return -1, d.fail(JSONSyntax, -1, next, "want : after a name")
+	}
+	return s, next + 1
+}
+
+// unknown drops a value whose name the definition does not have.
+func (d *Decoder) unknown(p int) int {
+	if !d.coerce(-1, unknownField, p) {
+		return -1
+	}
+	next := d.skip(p)
+	if next > p+2 && d.data[p] == '"' && len(d.def.foreign) > 0 && (string(d.key) == "message_type" || string(d.key) == "data_type") {
+		if d.def.foreign[string(d.data[p+1:next-1])] != "" {
+			return d.fail(WrongDataType, -1, p, string(d.key))
+		}
+	}
+	return next
+}
+
+// field decodes the value of a field.
+func (d *Decoder) field(s int32, p int) int {
+	f := int(d.slots[s].field)
+	w, bit := uint(f)/64, uint64(1)<<(uint(f)%64)
+	if d.seen[w]&bit != 0 {
+		return d.again(s, f, p)
+	}
+	d.seen[w] |= bit
+	d.via[f], d.from[f] = s, int32(p)
+	next := d.value(f, p)
+	if next < 0 && d.failure.lossy && d.level == Lenient && d.required[w]&bit == 0 {
+		d.rows.unset(f)
+		if next = d.skip(p); next >= 0 {
+			d.coerce(f, nulled, p)
+		}
+	}
+	d.to[f] = int32(next)
+	return next
+}
+
+// again meets a field for the second time: under the same name that is never
+// allowed, under another of its names only with the same bytes for a value.
+func (d *Decoder) again(s int32, f, p int) int {
+	next := d.skip(p)
+	if next < 0 {
+		return -1
+	}
+	if len(d.def.Fields[f].Aliases) == 0 || string(d.data[p:next]) != string(d.data[d.from[f]:d.to[f]]) {
+		return d.fail(DuplicateKey, f, p, "")
+	}
+	name := d.slots[s].quoted
+	if s == d.via[f] || d.unseen(aliases, []byte(name), p, next) < 0 {
+		return d.fail(DuplicateKey, f, p, "")
+	}
+	return next
+}
+
+// complete fills in defaults and sees that nothing required is missing.
+func (d *Decoder) complete(start int) bool {
+	for w := range d.seen {
+		missing := (d.required[w] | d.defaulted[w]) &^ d.rows.set[w]
+		for ; missing != 0; missing &= missing - 1 {
+			f := w*64 + trailingZeros(missing)
+			if !d.absent(f, start) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// absent deals with a field that has no value but is required or has a default.
+func (d *Decoder) absent(f, start int) bool {
+	required := d.required[f/64]&(1<<(f%64)) != 0
+	sent := d.seen[f/64]&(1<<(f%64)) != 0
+	if sent && !required {
+		return true // null is what was sent
+	}
+	for _, def := range d.def.Fields[f].Defaults {
+		ok, bad := d.fill(f, &def, start)
+		if bad {
+			return false
+		}
+		if ok {
+			return d.coerce(f, defaulted, start)
+		}
+	}
+	if !required {
+		return true
+	}
+	if sent {
+		d.fail(MissingRequired, f, int(d.from[f]), "it is null")
+	} else {
+		d.fail(MissingRequired, f, start, "it is absent")
+	}
+	return false
+}
+
+// fill sets a field to a default. ok is false where the default has nothing to
+// give, bad where what it gives cannot be accepted.
+func (d *Decoder) fill(f int, def *Default, start int) (ok, bad bool) {
+	switch def.Source {
+	case FromPublishTime:
+		d.setInt(f, d.published)
+	case FromSchemaVersion:
+		d.rows.SetString(f, d.version)
+	case FromAttribute:
+		v := d.message.Attributes[def.Attribute]
+		if v == "" {
+			return false, false
+		}
+		return true, d.storeText(f, []byte(v), start) < 0
+	case FromLiteral:
+		switch v := def.Literal.(type) {
+		case string:
+			return true, d.storeText(f, []byte(v), start) < 0
+		case int64:
+			d.setInt(f, v)
+		case float64:
+			d.setFloat(f, v)
+		case bool:
+			d.rows.SetBool(f, v)
+		}
+	}
+	return true, false
+}
+
+// inWindow sees that the event time is inside the definition's window.
+func (d *Decoder) inWindow() bool {
+	f := d.def.TimeField
+	at := d.values[f]
+	if d.def.Fields[f].Kind == Date {
+		at *= dayMicros
+	}
+	until := d.published + int64(d.def.WindowDays)*dayMicros
+	if at >= d.def.WindowFrom && at <= until {
+		return true
+	}
+	d.fail(EventTimeWindow, f, int(d.from[f]), "")
+	return false
+}
+
+// system sets the columns that every row has.
+func (d *Decoder) system(index int32) {
+	c, own := d.rows, d.def.Own
+	if d.idEntry < 0 {
+		c.SetString(own+sysID, d.id)
+		d.idEntry = c.cols[own+sysID].i32[c.n]
+	} else {
+		c.setEntry(own+sysID, d.idEntry)
+	}
+	c.SetInt32(own+sysIndex, index)
+	c.SetTimestamp(own+sysPublishedAt, d.published)
+	c.SetString(own+sysSchemaVersion, d.version)
+	c.SetInt64(own+sysFlags, d.flags)
+}

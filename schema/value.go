@@ -1,0 +1,385 @@
+package schema
+
+import (
+	"encoding/base64"
+	"math/bits"
+	"unicode"
+	"unicode/utf8"
+)
+
+func trailingZeros(w uint64) int { return bits.TrailingZeros64(w) }
+
+// value decodes the value at p into field f of the open row and returns the
+// index after it.
+func (d *Decoder) value(f, p int) int {
+	data := d.data
+	if p >= len(data) {
+		return d.fail(JSONSyntax, f, p, "want a value")
+	}
+	if data[p] == 'n' {
+		if len(data)-p >= 4 && string(data[p:p+4]) == "null" {
+			return p + 4
+		}
+		return d.fail(JSONSyntax, f, p, "want a value")
+	}
+	switch d.def.Fields[f].Kind {
+	case Decimal:
+		return d.decimal(f, p)
+	case String:
+		return d.stringValue(f, p)
+	case Float64:
+		return d.float(f, p)
+	case Int64, Int32:
+		return d.integer(f, p)
+	case Timestamp, Date:
+		return d.time(f, p)
+	case Bool:
+		return d.boolean(f, p)
+	default:
+		return d.binary(f, p)
+	}
+}
+
+// setInt sets a field that is stored as an integer.
+func (d *Decoder) setInt(f int, v int64) {
+	d.values[f] = v
+	switch d.def.Fields[f].Kind {
+	case Decimal:
+		d.rows.SetDecimal(f, v)
+	case Int32, Date:
+		d.rows.SetInt32(f, int32(v))
+	default:
+		d.rows.SetInt64(f, v)
+	}
+}
+
+func (d *Decoder) setFloat(f int, v float64) {
+	d.values[f] = floatBits(v)
+	d.rows.SetFloat64(f, v)
+}
+
+// decimal decodes a Decimal.
+func (d *Decoder) decimal(f, p int) int {
+	n, next := scanNumber(d.data, p)
+	if next < 0 {
+		_, n, next = d.oddNumber(f, p)
+		if next < 0 || !n.given() {
+			return next
+		}
+	}
+	v, round, reason := n.scaled(d.def.Fields[f].Scale, d.limits[f])
+	if round || reason != "" {
+		kind := rounded
+		if reason != "" {
+			if reason != DecimalPrecision || d.level != Lenient {
+				return d.failValue(reason, f, p, "")
+			}
+			kind = decimalLoss
+		}
+		if !d.coerce(f, kind, p) {
+			return -1
+		}
+	}
+	if v == 0 && n.neg && !d.coerce(f, negativeZero, p) {
+		return -1
+	}
+	d.values[f] = v
+	d.rows.SetDecimal(f, v)
+	return next
+}
+
+// float decodes a Float64.
+func (d *Decoder) float(f, p int) int {
+	text := d.data
+	n, next := scanNumber(text, p)
+	if next < 0 {
+		text, n, next = d.oddNumber(f, p)
+		if next < 0 || !n.given() {
+			return next
+		}
+	}
+	v, ok := n.float(text)
+	if !ok {
+		return d.failValue(NumberOverflow, f, p, "")
+	}
+	if v == 0 && n.neg && !d.coerce(f, negativeZero, p) {
+		return -1
+	}
+	d.values[f] = floatBits(v)
+	d.rows.SetFloat64(f, v)
+	return next
+}
+
+// integer decodes an Int64 or Int32.
+func (d *Decoder) integer(f, p int) int {
+	text := d.data
+	n, next := scanNumber(text, p)
+	if next < 0 {
+		text, n, next = d.oddNumber(f, p)
+		if next < 0 || !n.given() {
+			return next
+		}
+	}
+	v, fraction, overflow := n.integer()
+	narrow := d.def.Fields[f].Kind == Int32
+	if overflow || narrow && v != int64(int32(v)) {
+		return d.failValue(NumberOverflow, f, p, "")
+	}
+	if fraction {
+		if d.level != Lenient {
+			return d.failValue(FractionalInteger, f, p, "")
+		}
+		d.coerce(f, fractionLoss, p)
+	} else if n.exp != 0 || n.pointed(text) {
+		if !d.coerce(f, integerForm, p) {
+			return -1
+		}
+	}
+	if v == 0 && n.neg && !d.coerce(f, negativeZero, p) {
+		return -1
+	}
+	d.values[f] = v
+	if narrow {
+		d.rows.SetInt32(f, int32(v))
+	} else {
+		d.rows.SetInt64(f, v)
+	}
+	return next
+}
+
+// pointed reports whether the number was written with a point or an exponent.
+// It matters only where neither shows in exp: 0.0e1 is as rare as that.
+func (n *number) pointed(b []byte) bool {
+	for _, ch := range b[n.start:n.end] {
+		if ch == '.' || ch|0x20 == 'e' {
+			return true
+		}
+	}
+	return false
+}
+
+// given reports whether there is a number at all: a NaN that became null has
+// none.
+func (n *number) given() bool { return n.end > n.start }
+
+// oddNumber reads what is at p in place of a plain number: a number in a string,
+// or one of the spellings of NaN and Infinity, which become null. The number's
+// text is returned with it; next is -1 where the value cannot be accepted.
+func (d *Decoder) oddNumber(f, p int) (text []byte, n number, next int) {
+	if d.data[p] != '"' {
+		next, infinite := nonFinite(d.data, p)
+		if next < 0 {
+			return nil, n, d.mismatch(f, p, "want a number")
+		}
+		return nil, number{}, d.toNull(f, p, next, infinite)
+	}
+	text, next = d.text(p)
+	if next < 0 {
+		return nil, n, -1
+	}
+	n, end := scanNumber(text, 0)
+	if end == len(text) {
+		if !d.coerce(f, numberAsString, p) {
+			return nil, n, -1
+		}
+		return text, n, next
+	}
+	if infinite, ok := nonFiniteText(text); ok {
+		return nil, number{}, d.toNull(f, p, next, infinite)
+	}
+	return nil, n, d.failValue(TypeMismatch, f, p, "want a number")
+}
+
+// mismatch is the failure of a value at p that is not of the field's type: the
+// value's own, if it is not even JSON.
+func (d *Decoder) mismatch(f, p int, want string) int {
+	if d.skip(p) < 0 {
+		if d.failure.field < 0 {
+			d.failure.field = f
+		}
+		return -1
+	}
+	return d.failValue(TypeMismatch, f, p, want)
+}
+
+// toNull makes a NaN or an Infinity null.
+func (d *Decoder) toNull(f, p, next int, infinite bool) int {
+	if d.required[f/64]&(1<<(f%64)) != 0 {
+		return d.fail(NotFinite, f, p, "")
+	}
+	kind := nanToNull
+	if infinite {
+		kind = infinityToNull
+		d.flags |= d.program.eventBits[eventInfinity]
+	}
+	if !d.coerce(f, kind, p) {
+		return -1
+	}
+	return next
+}
+
+// nonFinite reads a bare NaN, Infinity or -Infinity, as Python writes them.
+func nonFinite(b []byte, p int) (next int, infinite bool) {
+	for _, token := range [...]string{"NaN", "Infinity", "-Infinity"} {
+		if len(b)-p >= len(token) && string(b[p:p+len(token)]) == token {
+			return p + len(token), token != "NaN"
+		}
+	}
+	return -1, false
+}
+
+// nonFiniteText recognises the spellings that a string may have.
+func nonFiniteText(b []byte) (infinite, ok bool) {
+	switch string(b) {
+	case "NaN", "nan", "NAN", "-nan", "-NaN":
+		return false, true
+	case "Infinity", "+Infinity", "-Infinity", "inf", "+inf", "-inf", "Inf", "+Inf", "-Inf", "infinity", "-infinity":
+		return true, true
+	}
+	return false, false
+}
+
+// stringValue decodes a String.
+func (d *Decoder) stringValue(f, p int) int {
+	if d.data[p] == '"' {
+		v, next := d.text(p)
+		if next < 0 || d.storeText(f, v, p) < 0 {
+			return -1
+		}
+		return next
+	}
+	if next, infinite := nonFinite(d.data, p); next > 0 {
+		return d.toNull(f, p, next, infinite)
+	}
+	if d.def.Fields[f].JSON && (d.data[p] == '{' || d.data[p] == '[') {
+		return d.jsonText(f, p)
+	}
+	return d.mismatch(f, p, "want a string")
+}
+
+// jsonText keeps an object or array as the text it is.
+func (d *Decoder) jsonText(f, p int) int {
+	before := len(d.coerced)
+	next := d.skip(p)
+	if next < 0 {
+		return -1
+	}
+	if len(d.coerced) > before { // a NaN inside: the text would not be JSON
+		d.coerced = d.coerced[:before]
+		return d.failValue(NotFinite, f, p, "inside JSON text")
+	}
+	if !d.coerce(f, jsonText, p) || d.storeText(f, d.data[p:next], p) < 0 {
+		return -1
+	}
+	return next
+}
+
+// storeText checks a string against its field and stores it. It returns 0, or -1
+// with the failure set.
+func (d *Decoder) storeText(f int, v []byte, at int) int {
+	field := &d.def.Fields[f]
+	if field.MaxLength > 0 && len(v) > field.MaxLength {
+		return d.failValue(TooLong, f, at, "")
+	}
+	if field.Identifier && !identifier(v) {
+		return d.failValue(BadCharacters, f, at, "")
+	}
+	if field.Enum != nil {
+		value, exact, ok := field.Enum.find(v)
+		if !ok {
+			return d.failValue(NotInEnum, f, at, "")
+		}
+		if !exact {
+			if !d.coerce(f, normalised, at) {
+				return -1
+			}
+			d.scratch = append(d.scratch[:0], value...)
+			v = d.scratch
+		}
+	}
+	d.rows.SetString(f, v)
+	return 0
+}
+
+// find is the enumerated value that v spells.
+func (e *Enum) find(v []byte) (value string, exact, ok bool) {
+	for _, value := range e.Values {
+		if string(v) == value {
+			return value, true, true
+		}
+	}
+	value, ok = e.Spelling[string(v)]
+	return value, false, ok
+}
+
+// identifier reports whether v has no character that cannot be seen or that
+// changes how others are seen.
+func identifier(v []byte) bool {
+	for i, ch := range v {
+		if ch < ' ' || ch == 0x7f {
+			return false
+		}
+		if ch >= utf8.RuneSelf {
+			return visible(v[i:])
+		}
+	}
+	return true
+}
+
+// visible is identifier beyond ASCII. Category Cf holds the bidirectional
+// controls, the zero-width characters and the byte-order mark; Zl and Zp break
+// lines.
+func visible(v []byte) bool {
+	for len(v) > 0 {
+		r, n := utf8.DecodeRune(v)
+		if unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) {
+			return false
+		}
+		v = v[n:]
+	}
+	return true
+}
+
+// boolean decodes a Bool.
+func (d *Decoder) boolean(f, p int) int {
+	v, next := false, p
+	rest := d.data[p:]
+	switch {
+	case hasPrefix(rest, "true"):
+		v, next = true, p+4
+	case hasPrefix(rest, "false"):
+		next = p + 5
+	case hasPrefix(rest, `"true"`), hasPrefix(rest, `"false"`):
+		v, next = rest[1] == 't', p+7
+		if v {
+			next = p + 6
+		}
+		if !d.coerce(f, boolAsString, p) {
+			return -1
+		}
+	default:
+		return d.mismatch(f, p, "want true or false")
+	}
+	d.rows.SetBool(f, v)
+	return next
+}
+
+func hasPrefix(b []byte, s string) bool { return len(b) >= len(s) && string(b[:len(s)]) == s }
+
+// binary decodes a Binary: base64, as JSON has no bytes.
+func (d *Decoder) binary(f, p int) int {
+	if d.data[p] != '"' {
+		return d.mismatch(f, p, "want base64 in a string")
+	}
+	text, next := d.text(p)
+	if next < 0 {
+		return -1
+	}
+	d.key = append(d.key[:0], make([]byte, base64.StdEncoding.DecodedLen(len(text)))...)
+	n, err := base64.StdEncoding.Strict().Decode(d.key, text)
+	if err != nil {
+		return d.failValue(BadBinary, f, p, "")
+	}
+	d.rows.SetBinary(f, d.key[:n])
+	return next
+}
