@@ -115,8 +115,8 @@ func (w *walk) keys(dir, cursor string) (keys []string, more bool, err error) {
 			slices.Sort(keys)
 			keys, more = keys[:w.page], true
 		}
-		if errors.Is(err, io.EOF) {
-			break
+		if errors.Is(err, io.EOF) || errors.Is(ours(err), ErrNotExist) {
+			break // the end, or a file, or removed meanwhile
 		}
 		if err != nil {
 			return nil, false, ours(err)

@@ -41,7 +41,7 @@ func NewMem() *Mem { return &Mem{objects: map[string]memObject{}} }
 // List implements Reader.
 func (m *Mem) List(ctx context.Context, prefix, after string) iter.Seq2[Object, error] {
 	return func(yield func(Object, error) bool) {
-		for {
+		for after := after; ; {
 			if err := ctx.Err(); err != nil {
 				yield(Object{}, fmt.Errorf("list %s*: %w", prefix, err))
 				return

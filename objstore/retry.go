@@ -56,7 +56,7 @@ type retrying struct {
 func (r *retrying) List(ctx context.Context, prefix, after string) iter.Seq2[Object, error] {
 	return func(yield func(Object, error) bool) {
 		t := r.policy.begin()
-		for {
+		for after := after; ; {
 			progress := false
 			err := r.listOnce(ctx, prefix, after, func(o Object) bool {
 				after, progress = o.Name, true
@@ -69,7 +69,7 @@ func (r *retrying) List(ctx context.Context, prefix, after string) iter.Seq2[Obj
 				t = r.policy.begin()
 			}
 			if err := t.again(ctx, ctx, err); err != nil {
-				yield(Object{}, fmt.Errorf("list %s*: %w", prefix, err))
+				yield(Object{}, err)
 				return
 			}
 		}
@@ -103,7 +103,7 @@ func (r *retrying) listOnce(ctx context.Context, prefix, after string, yield fun
 
 // Stat implements Reader.
 func (r *retrying) Stat(ctx context.Context, name string) (o Object, err error) {
-	err = r.policy.do(ctx, "stat", name, func(ctx context.Context) error {
+	err = r.policy.do(ctx, func(ctx context.Context) error {
 		o, err = r.store.Stat(ctx, name)
 		return err
 	})
@@ -112,7 +112,7 @@ func (r *retrying) Stat(ctx context.Context, name string) (o Object, err error) 
 
 // Read implements Reader.
 func (r *retrying) Read(ctx context.Context, name string, off, n int64) (data []byte, err error) {
-	err = r.policy.do(ctx, "read", name, func(ctx context.Context) error {
+	err = r.policy.do(ctx, func(ctx context.Context) error {
 		data, err = r.store.Read(ctx, name, off, n)
 		return err
 	})
@@ -125,7 +125,7 @@ func (r *retrying) Read(ctx context.Context, name string, off, n int64) (data []
 // Create implements Writer.
 func (r *retrying) Create(ctx context.Context, name string, data []byte, metadata map[string]string) (o Object, err error) {
 	unknown := false // whether an earlier try may have made the object
-	err = r.policy.do(ctx, "create", name, func(ctx context.Context) error {
+	err = r.policy.do(ctx, func(ctx context.Context) error {
 		o, err = r.store.Create(ctx, name, data, metadata)
 		if unknown && errors.Is(err, ErrExist) {
 			o, err = r.own(ctx, name, data, err)
@@ -159,7 +159,7 @@ func (r *retrying) Replace(ctx context.Context, name string, data []byte, metada
 	if match != Any {
 		p.Attempts = 1
 	}
-	err = p.do(ctx, "replace", name, func(ctx context.Context) error {
+	err = p.do(ctx, func(ctx context.Context) error {
 		o, err = r.store.Replace(ctx, name, data, metadata, match)
 		return err
 	})
@@ -173,13 +173,13 @@ func (r *retrying) Replace(ctx context.Context, name string, data []byte, metada
 func (r *retrying) Remove(ctx context.Context, name string, match Generation) error {
 	p := r.policy
 	p.Attempts = 1
-	return p.do(ctx, "remove", name, func(ctx context.Context) error {
+	return p.do(ctx, func(ctx context.Context) error {
 		return r.store.Remove(ctx, name, match)
 	})
 }
 
 // do calls f until it succeeds, gives a final answer, or the policy ends.
-func (p RetryPolicy) do(ctx context.Context, op, name string, f func(context.Context) error) error {
+func (p RetryPolicy) do(ctx context.Context, f func(context.Context) error) error {
 	t := p.begin()
 	bounded, cancel := context.WithTimeout(ctx, p.Deadline)
 	defer cancel()
@@ -191,7 +191,7 @@ func (p RetryPolicy) do(ctx context.Context, op, name string, f func(context.Con
 			return nil
 		}
 		if err := t.again(ctx, bounded, err); err != nil {
-			return fmt.Errorf("%s %s: %w", op, name, err)
+			return err
 		}
 	}
 }
@@ -213,7 +213,7 @@ func (t *tries) again(ctx, bounded context.Context, last error) error {
 		return last
 	}
 	if ctx.Err() != nil {
-		return t.sum("stopped", errors.Join(context.Cause(ctx), last))
+		return t.sum("stopped", fmt.Errorf("%w (last: %w)", context.Cause(ctx), last))
 	}
 	if t.n >= t.policy.Attempts {
 		return t.sum("gave up", last)
@@ -223,7 +223,7 @@ func (t *tries) again(ctx, bounded context.Context, last error) error {
 		return t.sum("out of time", last)
 	}
 	if sleep(bounded, wait) != nil && ctx.Err() != nil {
-		return t.sum("stopped", errors.Join(context.Cause(ctx), last))
+		return t.sum("stopped", fmt.Errorf("%w (last: %w)", context.Cause(ctx), last))
 	}
 	return nil
 }
@@ -232,13 +232,13 @@ func (t *tries) again(ctx, bounded context.Context, last error) error {
 // writers that failed together do not come back together.
 func (t *tries) wait() time.Duration {
 	bound := t.policy.Max
-	if shift := t.n - 1; shift < 30 {
+	if shift := t.n - 1; shift < 20 {
 		bound = min(bound, t.policy.Base<<shift)
 	}
 	return rand.N(max(bound, 1))
 }
 
-// sum tells how often and how long it was tried.
+// sum tells how often and how long it was tried; err names the operation.
 func (t *tries) sum(end string, err error) error {
 	times := "1 try"
 	if t.n != 1 {
