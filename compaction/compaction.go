@@ -1,4 +1,4 @@
-// Package compaction turns a partition's many small raw files into a few large
+// Package compaction turns a partition's many small raw objects into a few large
 // sorted ones, and makes them what the table's log names.
 //
 // What always holds:
@@ -9,49 +9,51 @@
 //   - of the rows with one identity exactly one is live, whatever was
 //     redelivered, revived or compacted twice (C2, P13);
 //   - live rows plus the duplicates counted in the tags of the live files are
-//     the rows of all raw files ever consumed (C3), and rows and row-set hashes
-//     are checked to add up before a commit names a file;
+//     the rows of all raw objects ever consumed (C3), and rows and row-set
+//     hashes have been added up before a commit names a file;
 //   - a data object is durable before the commit that names it, its name is made
-//     of its bytes and the planned version (P1), and nobody here deletes
-//     anything, own outputs included;
-//   - one partition, file or table that fails stops no other (C10).
+//     of its bytes and of the version planned on (P1), and nothing is deleted
+//     here, own outputs included;
+//   - one object, partition or table that fails stops no other (C10).
 //
-// A group whose rows are all live already changes no data object: the commit
-// marks the raw files consumed and adds the partition's first live file once
-// more, same path and bytes, with the higher count of duplicates in its tags.
-// That file is live in the very version the commit follows, so no deleter can
-// have an eye on it, and its object is not touched (C6).
+// A group whose rows are all live already makes no data object: its commit marks
+// the raw objects consumed and adds one live file of the partition once more,
+// same path and bytes, with the higher count of duplicates in its tags. The file
+// is live in the very version that the commit follows, so no deleter can have an
+// eye on it, and its object is not touched (C6).
 //
 // A lost race is abandoned and reported; the next run plans again. Package
-// compaction keeps nothing between runs, and Run returns when every goroutine it
-// started has ended.
+// compaction keeps nothing between runs.
 package compaction
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/buffetbot/ingest/objstore"
+	"github.com/buffetbot/ingest/partition"
 	"github.com/buffetbot/ingest/schema"
 )
 
-// Options say when to merge and how. The zero value merges everything at once
+// Options say when to merge and how. The zero value merges everything at once,
 // with the defaults below.
 type Options struct {
-	MinRawAge      time.Duration // younger raw files wait for company; 0: none waits
-	Now            time.Time     // what MinRawAge is measured against; Run fills it in from the Clock
-	TargetFileSize int64         // files are cut at the symbol boundary nearest below it; DefaultTargetFileSize
+	MinRawAge      time.Duration // younger raw objects wait for company; 0: none waits
+	Now            time.Time     // what MinRawAge is measured against; a Compactor sets it by its Clock
+	TargetFileSize int64         // a partition larger than this is cut at symbol boundaries; DefaultTargetFileSize
 
 	// What one commit holds at most; a group is never split. A commit is lost as
 	// a whole, so it should not hold much more than a minute's work.
 	MaxCommitGroups   int   // DefaultMaxCommitGroups
-	MaxCommitRawFiles int   // DefaultMaxCommitRawFiles
-	MaxCommitBytes    int64 // bytes read for it; DefaultMaxCommitBytes
+	MaxCommitRawFiles int   // DefaultMaxCommitRawFiles: each is a line of the log
+	MaxCommitBytes    int64 // of objects read; DefaultMaxCommitBytes
 
-	MemoryBudget int64 // estimated bytes of the partitions worked on at once; DefaultMemoryBudget. A larger partition is worked on alone
-	Workers      int   // partitions at once; DefaultWorkers
+	MemoryBudget int64 // estimated bytes of the partitions worked on at once; a larger one is worked on alone; DefaultMemoryBudget
+	Workers      int   // partitions worked on at once; DefaultWorkers
 }
 
 // The defaults of Options.
@@ -64,24 +66,211 @@ const (
 	DefaultWorkers           = 4
 )
 
-// A Compactor merges the raw files of the tables in one bucket.
+func (o Options) withDefaults() Options {
+	orDefault(&o.TargetFileSize, DefaultTargetFileSize)
+	orDefault(&o.MaxCommitGroups, DefaultMaxCommitGroups)
+	orDefault(&o.MaxCommitRawFiles, DefaultMaxCommitRawFiles)
+	orDefault(&o.MaxCommitBytes, DefaultMaxCommitBytes)
+	orDefault(&o.MemoryBudget, DefaultMemoryBudget)
+	orDefault(&o.Workers, DefaultWorkers)
+	return o
+}
+
+func orDefault[T int | int64](v *T, d T) {
+	if *v <= 0 {
+		*v = d
+	}
+}
+
+// A Compactor merges the raw objects of the tables in one bucket.
 type Compactor struct {
 	Store    objstore.ReadWriter
 	Registry *schema.Registry
-	Log      *zap.Logger
+	Log      *zap.Logger // nil: silent
 	Options  Options
 	Clock    func() time.Time // nil: time.Now
 
-	// Progress, where set, is called after each group that is done, one call at
-	// a time: groups done of the data type's total.
+	// Progress, where set, is called after each group that is done with, one
+	// call at a time: groups done of the data type's total.
 	Progress func(dataType string, done, total int)
 }
 
-// Run merges what is to be merged in the tables of the given data types (all
-// types of the registry where there are none). The Report is complete whatever
-// the error; the error joins what failed, and is nil where the only trouble was
-// a lost race or an unreadable raw file, which the Report tells.
-func (c *Compactor) Run(ctx context.Context, types []string) (Report, error) { panic("not yet") }
+// Run merges what is to be merged in the tables of the given data types; none
+// means all types of the registry. It returns when every goroutine that it
+// started has ended. The Report is complete whatever the error. The error joins
+// what failed; it is nil where the only trouble was a lost race, an input gone
+// in between, or an unreadable raw object: these the Report tells.
+func (c *Compactor) Run(ctx context.Context, types []string) (Report, error) {
+	var r Report
+	var failed []error
+	for _, dataType := range c.types(types) {
+		if ctx.Err() != nil {
+			failed = append(failed, ctx.Err())
+			break
+		}
+		table := c.runTable(ctx, dataType)
+		r.Tables = append(r.Tables, table)
+		failed = append(failed, table.failure())
+	}
+	return r, errors.Join(failed...)
+}
 
-// Plan says what Run would do now, and changes nothing.
-func (c *Compactor) Plan(ctx context.Context, types []string) ([]Group, error) { panic("not yet") }
+// Plan says what Run would do now. It changes nothing. A table that cannot be
+// planned is in the error; the groups of the others are returned.
+func (c *Compactor) Plan(ctx context.Context, types []string) ([]Group, error) {
+	var groups []Group
+	var failed []error
+	for _, dataType := range c.types(types) {
+		j, err := c.open(dataType)
+		if err == nil {
+			err = j.plan(ctx)
+		}
+		if err != nil {
+			failed = append(failed, fmt.Errorf("compact %s: %w", dataType, err))
+			continue
+		}
+		groups = append(groups, j.groups...)
+	}
+	return groups, errors.Join(failed...)
+}
+
+func (c *Compactor) types(named []string) []string {
+	if len(named) == 0 {
+		return c.Registry.Types()
+	}
+	return named
+}
+
+// A job is one run over one table.
+type job struct {
+	store    objstore.ReadWriter
+	log      *zap.Logger
+	o        Options
+	def      *schema.Definition
+	table    *partition.Table
+	snapshot *partition.Snapshot // nil: there is no table yet
+	widen    bool                // the table lacks columns of the definition
+	groups   []Group
+	waiting  int // raw objects that are neither consumed nor planned
+	progress func(done int)
+}
+
+func (c *Compactor) open(dataType string) (*job, error) {
+	def, ok := c.Registry.Latest(dataType)
+	if !ok {
+		return nil, errors.New("no definition of that data type")
+	}
+	clock := c.Clock
+	if clock == nil {
+		clock = time.Now
+	}
+	j := &job{store: c.Store, log: c.Log, o: c.Options.withDefaults(), def: def}
+	if j.log == nil {
+		j.log = zap.NewNop()
+	}
+	j.o.Now = clock()
+	j.table = partition.OpenTable(c.Store, dataType, clock)
+	j.table.Warn = func(err error) { j.log.Warn("table", zap.String("type", dataType), zap.Error(err)) }
+	j.progress = func(done int) {
+		if c.Progress != nil {
+			c.Progress(dataType, done, len(j.groups))
+		}
+	}
+	return j, nil
+}
+
+// plan lists the raw objects, takes a snapshot and fills in the groups.
+func (j *job) plan(ctx context.Context) error {
+	raw, err := partition.ListRaw(ctx, j.store, j.def.Name)
+	if err != nil {
+		return fmt.Errorf("list raw objects: %w", err)
+	}
+	j.snapshot, err = j.table.Load(ctx)
+	if err != nil && !errors.Is(err, partition.ErrNoTable) {
+		return fmt.Errorf("load table: %w", err)
+	}
+	j.groups = Plan(raw, j.snapshot, j.o)
+	j.waiting = unconsumed(raw, j.snapshot)
+	for _, g := range j.groups {
+		j.waiting -= len(g.Raw)
+	}
+	return nil
+}
+
+func (c *Compactor) runTable(ctx context.Context, dataType string) TableReport {
+	r := TableReport{Type: dataType, From: -1, Version: -1}
+	j, err := c.open(dataType)
+	if err == nil {
+		err = j.run(ctx, &r)
+	}
+	if err != nil {
+		r.Err = fmt.Errorf("compact %s: %w", dataType, err)
+	}
+	return r
+}
+
+// run plans, works through the groups, a commit's worth at a time, and leaves the
+// manifests as the table is.
+func (j *job) run(ctx context.Context, r *TableReport) error {
+	err := j.plan(ctx)
+	if j.snapshot != nil {
+		r.From, r.Version = j.snapshot.Version, j.snapshot.Version
+	}
+	r.Waiting = j.waiting
+	if err != nil {
+		return err
+	}
+	err = j.work(ctx, r)
+	if errors.Is(err, errLostRace) {
+		j.log.Warn("abandon the plan: another writer was faster", zap.String("type", j.def.Name), zap.Error(err))
+		j.snapshot, err = j.table.Load(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	return j.manifests(ctx, r)
+}
+
+func (j *job) work(ctx context.Context, r *TableReport) error {
+	if len(j.groups) == 0 {
+		return nil
+	}
+	if err := j.ready(ctx); err != nil {
+		return err
+	}
+	r.Version = j.snapshot.Version
+	done := 0
+	for _, batch := range batches(j.groups, j.o) {
+		results := j.execute(ctx, batch, &done)
+		err := j.commit(ctx, results, r)
+		for _, res := range results {
+			r.Partitions = append(r.Partitions, res.report)
+		}
+		if err != nil {
+			// The rest was planned on a version that is not, or not surely, the head.
+			j.abandon(j.groups[done:], r)
+			return err
+		}
+	}
+	return nil
+}
+
+// ready makes sure that there is a table and that it can hold our rows.
+func (j *job) ready(ctx context.Context) error {
+	var err error
+	if j.snapshot == nil {
+		if j.snapshot, err = j.table.Create(ctx, j.def); err != nil {
+			return fmt.Errorf("create table: %w", err)
+		}
+	}
+	j.widen, err = wider(j.snapshot.SchemaString, j.def)
+	return err
+}
+
+func (j *job) abandon(groups []Group, r *TableReport) {
+	for _, g := range groups {
+		p := reportOf(g)
+		p.Outcome = Abandoned
+		r.Partitions = append(r.Partitions, p)
+	}
+}

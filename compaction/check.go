@@ -1,0 +1,208 @@
+package compaction
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/buffetbot/ingest/columnar"
+	"github.com/buffetbot/ingest/objstore"
+	"github.com/buffetbot/ingest/partition"
+	"github.com/buffetbot/ingest/schema"
+)
+
+// A Violation is a promise of the contract that a table does not keep.
+type Violation struct {
+	Rule string // "C2"
+	Key  partition.Key
+	Text string
+}
+
+func (v Violation) String() string { return fmt.Sprintf("%s %s: %s", v.Rule, v.Key, v.Text) }
+
+// A Check looks for violations of the contract in a snapshot of a table. It
+// trusts nothing that the merge uses to keep the contract: it reads the objects
+// and takes identities for what the contract says they are.
+type Check struct {
+	Store      objstore.Reader
+	Definition *schema.Definition
+	Snapshot   *partition.Snapshot
+	Raw        []partition.RawFile // a listing from before the snapshot
+
+	// Complete: no raw object was ever deleted or revived, so that the rows
+	// consumed are those of the objects listed.
+	Complete bool
+}
+
+// All checks C2, C3 and C5. The error is that of the store; a partition that
+// could not be read is in the violations of C5 alone.
+func (c Check) All(ctx context.Context) ([]Violation, error) {
+	var found []Violation
+	for _, key := range c.keys() {
+		live, bad, err := c.References(ctx, key)
+		found = append(found, bad...)
+		if err != nil {
+			return found, err
+		}
+		if len(bad) > 0 {
+			continue
+		}
+		found = append(found, c.Unique(key, live)...)
+		bad, err = c.Conservation(ctx, key, live)
+		found = append(found, bad...)
+		if err != nil {
+			return found, err
+		}
+	}
+	return found, nil
+}
+
+func (c Check) keys() []partition.Key {
+	keys := c.Snapshot.Partitions()
+	for _, r := range c.Raw {
+		keys = append(keys, r.Key)
+	}
+	slices.SortFunc(keys, partition.Key.Compare)
+	return slices.Compact(keys)
+}
+
+// References checks C5: every live file exists with the recorded size, checksum,
+// rows and row-set hash, and its rows are of its day. It returns the files' rows.
+func (c Check) References(ctx context.Context, key partition.Key) ([]arrow.RecordBatch, []Violation, error) {
+	var recs []arrow.RecordBatch
+	var found []Violation
+	for _, f := range c.Snapshot.Partition(key) {
+		data, err := c.Store.Read(ctx, f.ObjectName(), 0, -1)
+		if err != nil && !errors.Is(err, objstore.ErrNotExist) {
+			return nil, found, fmt.Errorf("check %s: %w", f.Path, err)
+		}
+		rec, bad := c.reference(ctx, f, data, err)
+		if bad != "" {
+			found = append(found, Violation{"C5", key, f.Path + ": " + bad})
+		}
+		recs = append(recs, rec)
+	}
+	return recs, found, nil
+}
+
+func (c Check) reference(ctx context.Context, f partition.File, data []byte, missing error) (rec arrow.RecordBatch, bad string) {
+	if missing != nil {
+		return nil, "it does not exist"
+	}
+	if int64(len(data)) != f.Size || objstore.Checksum(data) != f.CRC32C {
+		return nil, fmt.Sprintf("%d bytes with checksum %08x, recorded are %d with %08x", len(data), objstore.Checksum(data), f.Size, f.CRC32C)
+	}
+	rec, holds, err := decode(ctx, f.Path, data, c.Definition, f.Key.Day)
+	if err != nil {
+		return nil, err.Error()
+	}
+	if want := (total{f.Rows, f.Hash}); holds != want {
+		return nil, fmt.Sprintf("%s, recorded are %s", holds, want)
+	}
+	return rec, ""
+}
+
+// Unique checks C2: an identity is in at most one row of the live files.
+func (c Check) Unique(key partition.Key, live []arrow.RecordBatch) []Violation {
+	var found []Violation
+	seen := map[string]bool{}
+	for _, rec := range live {
+		for _, id := range Identities(rec, c.Definition) {
+			if seen[id] {
+				found = append(found, Violation{"C2", key, "two live rows of identity " + strconv.Quote(id)})
+			}
+			seen[id] = true
+		}
+	}
+	return found
+}
+
+// Conservation checks C3: the live rows are the distinct identities of the raw
+// objects consumed, and with the duplicates counted they are all of their rows.
+// What raw objects that are gone held is not known: the live rows may be more.
+func (c Check) Conservation(ctx context.Context, key partition.Key, live []arrow.RecordBatch) ([]Violation, error) {
+	alive := map[string]bool{}
+	kept := int64(0)
+	for _, rec := range live {
+		kept += rec.NumRows()
+		for _, id := range Identities(rec, c.Definition) {
+			alive[id] = true
+		}
+	}
+	for _, f := range c.Snapshot.Partition(key) {
+		kept += f.Duplicates
+	}
+	var found []Violation
+	rows, distinct := int64(0), map[string]bool{}
+	for _, r := range c.Raw {
+		if r.Key != key || !c.Snapshot.Consumed(r.Name) {
+			continue
+		}
+		ids, err := c.identitiesOf(ctx, r.Name)
+		if err != nil {
+			return found, err
+		}
+		rows += int64(len(ids))
+		for _, id := range ids {
+			distinct[id] = true
+			if !alive[id] {
+				found = append(found, Violation{"C3", key, fmt.Sprintf("%s is consumed, its row %q is not live", r.Name, id)})
+			}
+		}
+	}
+	if rows > kept || c.Complete && rows != kept {
+		found = append(found, Violation{"C3", key, fmt.Sprintf("%d rows consumed, %d live or counted as duplicates", rows, kept)})
+	}
+	if c.Complete && len(distinct) != len(alive) {
+		found = append(found, Violation{"C3", key, fmt.Sprintf("%d identities consumed, %d live", len(distinct), len(alive))})
+	}
+	return found, nil
+}
+
+func (c Check) identitiesOf(ctx context.Context, name string) ([]string, error) {
+	data, err := c.Store.Read(ctx, name, 0, -1)
+	if errors.Is(err, objstore.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("check %s: %w", name, err)
+	}
+	f, err := columnar.OpenBytes(name, data)
+	if err != nil {
+		return nil, fmt.Errorf("check %s: %w", name, err)
+	}
+	rec, err := f.Read(ctx, c.Definition, nil, nil)
+	if err != nil {
+		return nil, fmt.Errorf("check %s: %w", name, err)
+	}
+	return Identities(rec, c.Definition), nil
+}
+
+// Identities spells out the identity of each row of a record with all columns:
+// symbol, event time, _id, _index, and _published_at where the message id alone
+// does not identify.
+func Identities(rec arrow.RecordBatch, def *schema.Definition) []string {
+	columns := []int{def.SymbolField, def.TimeField, def.Field(schema.ColID), def.Field(schema.ColIndex), def.Field(schema.ColPublishedAt)}
+	ids := make([]string, rec.NumRows())
+	for row := range ids {
+		var b strings.Builder
+		for i, column := range columns {
+			values := rec.Column(column)
+			if i == 4 && !strings.HasPrefix(rec.Column(columns[2]).ValueStr(row), "m:") {
+				continue
+			}
+			if values.IsNull(row) {
+				b.WriteString("null;")
+				continue
+			}
+			fmt.Fprintf(&b, "%q;", values.ValueStr(row))
+		}
+		ids[row] = b.String()
+	}
+	return ids
+}
