@@ -2,7 +2,6 @@ package partition
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -184,5 +183,3 @@ func (t *Table) damaged(object string, line int, cause any) error {
 	}
 	return fmt.Errorf("table %s: %s: %v: %w", t.dataType, at, cause, ErrDamaged)
 }
-
-var _ = json.Marshal
