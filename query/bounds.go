@@ -191,7 +191,7 @@ type rowGroup struct {
 	n    int
 }
 
-func (g rowGroup) rowCount() int64 { return -1 }
+func (g rowGroup) rowCount() int64 { return g.file.RowGroupRows(g.n) }
 
 func (g rowGroup) bounds(col int) bounds {
 	f := g.def.Fields[col]

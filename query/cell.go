@@ -84,3 +84,8 @@ func appendDecimal(dst []byte, unscaled int64, scale int32) []byte {
 	}
 	return append(dst, digits[at:]...)
 }
+
+// isText tells whether a column holds strings, in a dictionary or not.
+func isText(dt arrow.DataType) bool {
+	return dt.ID() == arrow.DICTIONARY || dt.ID() == arrow.STRING
+}

@@ -113,6 +113,8 @@ func jsonCells(arr arrow.Array) func(dst []byte, row int) ([]byte, error) {
 		return func(dst []byte, row int) ([]byte, error) {
 			return jsontext.AppendQuote(dst, values.Value(a.GetValueIndex(row)))
 		}
+	case *array.String:
+		return func(dst []byte, row int) ([]byte, error) { return jsontext.AppendQuote(dst, a.Value(row)) }
 	case *array.Int32, *array.Int64, *array.Decimal128, *array.Boolean:
 		return func(dst []byte, row int) ([]byte, error) { return text(dst, row), nil }
 	case *array.Float64:
@@ -157,7 +159,7 @@ func (c *csvWriter) Write(rec arrow.RecordBatch) error {
 	strs := make([]bool, rec.NumCols())
 	for i := range cells {
 		cells[i] = cellsOf(rec.Column(i))
-		strs[i] = rec.Column(i).DataType().ID() == arrow.DICTIONARY
+		strs[i] = isText(rec.Column(i).DataType())
 	}
 	for row := range int(rec.NumRows()) {
 		for i := range cells {

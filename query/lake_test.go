@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
 
 	"github.com/buffetbot/ingest/columnar"
 	"github.com/buffetbot/ingest/objstore"
@@ -264,18 +266,12 @@ func (l *lake) processed(key partition.Key, rec arrow.RecordBatch) partition.Fil
 	l.Helper()
 	data, sum, err := columnar.Encode(rec, l.def)
 	l.must(err)
-	f, err := columnar.OpenBytes("new", data)
-	l.must(err)
-	stats, err := partition.StatsOf(f, l.def)
-	l.must(err)
 	rows := rec.Column(0)
 	n := partition.ProcessedName{Key: key, Category: "sample", First: rows.ValueStr(0), Last: rows.ValueStr(rows.Len() - 1), Major: 1, Hash: sum.Hash.String(), Planned: l.snap.Version}
-	obj, err := l.store.Create(l.Context(), n.String(), data, nil)
-	if err != nil {
-		obj, err = l.store.Stat(l.Context(), n.String())
+	if _, err = l.store.Create(l.Context(), n.String(), data, nil); !errors.Is(err, objstore.ErrExist) {
 		l.must(err)
 	}
-	return partition.File{Path: n.Path(), Key: key, Size: obj.Size, CRC32C: obj.CRC32C, Rows: sum.Rows, Stats: stats.JSON(), Hash: sum.Hash}
+	return partition.Describe(n, data, sum, rec, l.def)
 }
 
 // expected is what a read of everything has to give: of the rows with one
@@ -409,4 +405,8 @@ func (w *watched) data() []string {
 		slices.Sort(names)
 		return slices.Compact(names)
 	}
+}
+
+func newRecord(s *arrow.Schema, columns []arrow.Array, rows int64) arrow.RecordBatch {
+	return array.NewRecordBatch(s, columns, rows)
 }

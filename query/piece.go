@@ -4,7 +4,6 @@ import (
 	"container/heap"
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/sourcegraph/conc/pool"
@@ -108,8 +107,8 @@ type goneError struct {
 func (e *goneError) Error() string { return e.err.Error() }
 func (e *goneError) Unwrap() error { return e.err }
 
-func (in *input) failed(step string, err error) error {
-	err = fmt.Errorf("%s %s: %w", step, in.name, err)
+// failed is an error of package columnar, which names the step and the object.
+func (in *input) failed(err error) error {
 	if errors.Is(err, objstore.ErrNotExist) {
 		return &goneError{in, err}
 	}
@@ -135,7 +134,8 @@ func (s *scan) begin(p *piece) {
 
 // prefetch begins what the merge will want soon, and breaks up the files that
 // have been opened meanwhile. A heap's first entries are its smallest, roughly.
-func (s *scan) prefetch() {
+// While the limit may be near, only what is merged on the present day is wanted.
+func (s *scan) prefetch(day partition.Day) {
 	for i := 0; i < len(s.queue) && i < 2*s.window; i++ {
 		if p := s.queue[i]; p.file == nil && p.opening != nil && p.opening.ready() && p.opening.err == nil {
 			heap.Remove(&s.queue, i)
@@ -205,7 +205,7 @@ func (s *scan) loadPiece(p *piece) error {
 	rec, err := p.reading.wait()
 	s.inFlight--
 	if err != nil {
-		return p.in.failed("read", err)
+		return p.in.failed(err)
 	}
 	p.reading = nil
 	cols := s.columns(p.in)
@@ -246,7 +246,7 @@ func (s *scan) hash(ctx context.Context, p *piece, row int) (columnar.SetHash, e
 	if p.hashes == nil {
 		full, err := p.file.Read(ctx, s.q.def, nil, []int{p.group})
 		if err != nil {
-			return columnar.SetHash{}, p.in.failed("read", err)
+			return columnar.SetHash{}, p.in.failed(err)
 		}
 		p.hashes = columnar.RowHashes(full, nil)
 	}

@@ -36,11 +36,11 @@ type input struct {
 	raw    bool
 	day    partition.Day
 	size   int64
-	rows   int64 // -1: not known
-	stats  deltaStats
-	symbol string // raw: all rows have it, if named
+	rows   int64      // -1: not known
+	stats  deltaStats // processed
+	symbol string     // raw: all rows have it, if named
 	named  bool
-	first  int64 // raw: event times in µs, if timed
+	first  int64 // event times in µs, if timed
 	last   int64
 	timed  bool
 
@@ -123,7 +123,7 @@ func (p *Plan) load(ctx context.Context, from partition.Day) error {
 		p.consider(rawInput(p.q.def, r), from)
 	}
 	if p.snapshot != nil {
-		for _, f := range p.snapshot.Files(func(partition.Key) bool { return true }) {
+		for _, f := range p.snapshot.Files(nil) {
 			p.consider(processedInput(p.q.def, f), from)
 		}
 	}
@@ -265,10 +265,8 @@ func comparePlaces(a, b place) int {
 }
 
 func processedInput(def *schema.Definition, f partition.File) *input {
-	in := &input{def: def, name: partition.TableRoot(f.Key.Type) + f.Path, day: f.Key.Day, size: f.Size, rows: f.Rows, stats: parseStats(f.Stats)}
-	if in.stats.Rows != nil {
-		in.rows = *in.stats.Rows
-	}
+	in := &input{def: def, name: f.ObjectName(), day: f.Key.Day, size: f.Size, rows: f.Rows, stats: parseStats(f.Stats),
+		first: f.FirstEvent, last: f.LastEvent, timed: true}
 	in.setPlaces()
 	return in
 }
@@ -328,13 +326,10 @@ func (in *input) bounds(col int) bounds {
 	return b
 }
 
-// eventTimes are the bounds that statistics or metadata give, in the unit of the
+// eventTimes are the bounds that the log or metadata gives, in the unit of the
 // column.
 func (in *input) eventTimes() bounds {
 	f := in.def.Fields[in.def.TimeField]
-	if !in.raw {
-		return in.stats.bounds(f)
-	}
 	b := bounds{known: in.timed, min: value{int: in.first}, max: value{int: in.last}}
 	if f.Kind == schema.Date {
 		b.min.int, b.max.int = floorDiv(in.first, microsPerDay), floorDiv(in.last, microsPerDay)

@@ -225,7 +225,7 @@ func (s *scan) await(p *piece) error {
 	}
 	if _, err := p.opening.wait(); err != nil {
 		s.inFlight--
-		return p.in.failed("open", err)
+		return p.in.failed(err)
 	}
 	s.breakUp(p)
 	return nil
@@ -396,13 +396,13 @@ func (s *scan) flush(keep int) error {
 
 // advance notes how far the rows given reach.
 func (s *scan) advance(runs []pendingRun) {
-	last := runs[len(runs)-1]
-	if last.to == last.from { // its only row is kept back
-		if runs = runs[:len(runs)-1]; len(runs) == 0 {
-			return
-		}
-		last = runs[len(runs)-1]
+	for len(runs) > 0 && runs[len(runs)-1].to == runs[len(runs)-1].from { // its only row is kept back, or was replaced
+		runs = runs[:len(runs)-1]
 	}
+	if len(runs) == 0 {
+		return
+	}
+	last := runs[len(runs)-1]
 	*s.given = given{some: true, known: last.of.in.keyed}
 	s.given.key.day = last.of.in.day
 	if last.of.in.keyed {

@@ -52,18 +52,20 @@ func (t *tableWriter) Write(rec arrow.RecordBatch) error {
 
 // tableText is a value as a table shows it.
 func tableText(dt arrow.DataType, text []byte) string {
-	switch dt.ID() {
-	case arrow.DECIMAL128:
+	switch {
+	case dt.ID() == arrow.DECIMAL128:
 		if bytes.IndexByte(text, '.') >= 0 {
 			text = bytes.TrimSuffix(bytes.TrimRight(text, "0"), []byte("."))
 		}
 		return string(text)
-	case arrow.DICTIONARY:
+	case isText(dt):
 		s := string(text)
 		if s == "" || s == nullText || s[0] == ' ' || s[0] == '"' || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
 			s = strconv.Quote(s)
 		}
 		return cut(s)
+	case len(text) == 0: // binary
+		return `""`
 	}
 	return cut(string(text))
 }
