@@ -22,10 +22,6 @@ package columnar
 
 import (
 	"errors"
-
-	"github.com/apache/arrow-go/v18/arrow"
-
-	"github.com/buffetbot/ingest/schema"
 )
 
 // RowGroupRows is the number of rows at which a row group is full. A row group
@@ -53,31 +49,4 @@ var (
 type Decimal struct {
 	Unscaled int64
 	Scale    int32
-}
-
-// Dropped is what a merge left out because an identity was already there.
-type Dropped struct {
-	Rows      int64
-	Hash      SetHash // sum of the dropped rows' hashes
-	Conflicts int64   // dropped rows whose own fields differ from the row that stayed
-}
-
-// Sort returns rec in the total order of rows, and rec itself if it already is.
-func Sort(rec arrow.RecordBatch, def *schema.Definition) (arrow.RecordBatch, error) {
-	panic("not yet")
-}
-
-// Encode writes sorted rows as one Parquet object and says what is in it.
-func Encode(rec arrow.RecordBatch, def *schema.Definition) ([]byte, Summary, error) {
-	panic("not yet")
-}
-
-// Merge is the union by identity of records.
-func Merge(inputs []arrow.RecordBatch, def *schema.Definition) (merged arrow.RecordBatch, dropped Dropped, err error) {
-	panic("not yet")
-}
-
-// Concat returns the rows of all records, one after the other.
-func Concat(recs []arrow.RecordBatch, def *schema.Definition) (arrow.RecordBatch, error) {
-	panic("not yet")
 }

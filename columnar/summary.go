@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"strconv"
 	"time"
-
-	"github.com/apache/arrow-go/v18/arrow"
 )
 
 // A SetHash is the order-independent hash of a set of rows: the sum of the rows'
@@ -100,9 +98,4 @@ func parseMicros(kv map[string]string, key string) (int64, error) {
 		return 0, fmt.Errorf("%s: %w", key, err)
 	}
 	return t.UnixMicro(), nil
-}
-
-// RowHashes appends one hash per row of rec to dst.
-func RowHashes(rec arrow.RecordBatch, dst []SetHash) []SetHash {
-	panic("not yet")
 }
