@@ -1,0 +1,288 @@
+// Package pipeline takes messages of one data type from a broker to storage:
+// receive, decode, batch, flush, ack.
+//
+//	Source ─▶ decode ─▶ batches ─▶ flush ─▶ Sink
+//	  ▲          └────▶ dead letters ─▶ topic │
+//	  └── ack, or nack ◀── receipts ◀─────────┘
+//
+// What always holds:
+//
+//   - a message is acked only after each of its rows is in a durable object and
+//     each of its rejected records in a published dead letter;
+//   - a message that cannot be kept is nacked, never dropped: it comes again;
+//   - memory is bounded by the budget, which blocks the source's callback;
+//   - a panic while decoding is confined to its message, which becomes a dead
+//     letter.
+//
+// When its context ends the pipeline drains: it takes no more messages, seals
+// and flushes what it holds, publishes its dead letters, and acks. What is not
+// durable at the deadline is nacked.
+package pipeline
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sourcegraph/conc"
+	"github.com/sourcegraph/conc/pool"
+	"go.uber.org/zap"
+
+	"github.com/buffetbot/ingest/batching"
+	"github.com/buffetbot/ingest/deadletter"
+	"github.com/buffetbot/ingest/objstore"
+	"github.com/buffetbot/ingest/schema"
+	"github.com/buffetbot/ingest/sink"
+)
+
+// A Delivery is one attempt to deliver a message.
+type Delivery struct {
+	schema.Message
+
+	// Exactly one of them is called, once, perhaps long after the callback has
+	// returned. They should keep nothing of the message's data alive.
+	Ack, Nack func()
+}
+
+// A Source delivers messages.
+type Source interface {
+	// Receive calls back for each message, also concurrently, until ctx ends; it
+	// then returns nil once its callbacks have returned. It may wait for the
+	// messages to be settled. A callback may block. What is neither acked nor
+	// nacked is delivered again.
+	Receive(ctx context.Context, callback func(context.Context, *Delivery)) error
+}
+
+// A Decoder judges the records of messages. It is used by one goroutine at a time.
+type Decoder interface {
+	// Decode appends the good records to rows and returns the rejected ones,
+	// which may alias m.Data and are valid until the next call.
+	Decode(m *schema.Message, rows *schema.Columns) []schema.Rejection
+}
+
+// A Sink makes batches durable.
+type Sink interface {
+	// Write returns nil only when every row of b is durable. The same batch may
+	// be written again after an error; that adds no rows.
+	Write(ctx context.Context, b *batching.Batch) ([]sink.Written, error)
+}
+
+// A Config is what a pipeline is made of.
+type Config struct {
+	Definition  *schema.Definition
+	NewDecoder  func() Decoder
+	Source      Source
+	Sink        Sink
+	DeadLetters deadletter.Publisher // nil: a message with a rejected record is nacked
+	Payloads    objstore.Writer      // for dead letters too large for a message
+	Policy      batching.Policy
+	Budget      *batching.Budget // shared by all pipelines of the process
+	Log         *zap.Logger      // nil: none
+	Clock       func() time.Time // nil: time.Now
+
+	Workers          int           // messages decoded at once; 0: one a processor
+	Flushes          int           // batches flushed at once; 0: DefaultFlushes
+	Letters          int           // dead letters published at once; 0: DefaultLetters
+	Drain            time.Duration // deadline of the drain; 0: DefaultDrain
+	MaxFlushFailures int           // flushes failed in a row after which Run gives up; 0: DefaultMaxFlushFailures
+}
+
+// Defaults of Config.
+const (
+	DefaultFlushes          = 4
+	DefaultLetters          = 512
+	DefaultDrain            = time.Minute
+	DefaultMaxFlushFailures = 5
+)
+
+// letterTimeout bounds the publishing of one dead letter, so that one that hangs
+// does not hold its memory for ever.
+const letterTimeout = 2 * time.Minute
+
+// maxLetterFailures is the number of dead letters in a row that may fail, beyond
+// those in flight at once, before Run gives up.
+const maxLetterFailures = 100
+
+func (c Config) withDefaults() Config {
+	c.Workers = cmp.Or(max(c.Workers, 0), runtime.GOMAXPROCS(0))
+	c.Flushes = cmp.Or(max(c.Flushes, 0), DefaultFlushes)
+	c.Letters = cmp.Or(max(c.Letters, 0), DefaultLetters)
+	c.Drain = cmp.Or(max(c.Drain, 0), DefaultDrain)
+	c.MaxFlushFailures = cmp.Or(max(c.MaxFlushFailures, 0), DefaultMaxFlushFailures)
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
+	if c.Log == nil {
+		c.Log = zap.NewNop()
+	}
+	return c
+}
+
+// A Pipeline runs once.
+type Pipeline struct {
+	config  Config
+	log     *zap.Logger
+	batcher *batching.Batcher
+	queue   queue
+	workers chan *worker // the idle ones
+	letters *pool.Pool
+	writer  *deadletter.Writer
+
+	work     context.Context // of what must still be done after intake has ended
+	stop     context.CancelCauseFunc
+	draining atomic.Bool
+
+	flushFailures  atomic.Int64 // in a row
+	letterFailures atomic.Int64 // in a row
+	active         atomic.Int64 // when a message last came or was settled, ns
+	counts         counts
+
+	coercions sync.Mutex // guards what follows, and the workers' coerced
+	all       []*worker
+	retired   map[Coercion]int64 // of decoders that are no more
+}
+
+// New makes a pipeline. It starts nothing.
+func New(c Config) *Pipeline {
+	p := &Pipeline{config: c.withDefaults()}
+	p.log = p.config.Log.With(zap.String("type", c.Definition.Name))
+	p.batcher = batching.New(c.Definition, c.Policy, c.Budget, p.config.Clock, p.sealed)
+	p.workers = make(chan *worker, p.config.Workers)
+	for range p.config.Workers {
+		w := p.newWorker()
+		p.all = append(p.all, w)
+		p.workers <- w
+	}
+	p.retired = map[Coercion]int64{}
+	p.letters = pool.New().WithMaxGoroutines(p.config.Letters)
+	if c.DeadLetters != nil {
+		p.writer = &deadletter.Writer{Topic: c.DeadLetters, Payloads: c.Payloads}
+	}
+	p.queue.init()
+	return p
+}
+
+// errIntakeEnded is the cause when the source ends by itself.
+var errIntakeEnded = errors.New("the source has ended")
+
+// Run takes messages until ctx ends, drains, and returns when every goroutine it
+// started has ended: nil if everything it had taken was settled by then without
+// abandoning any.
+func (p *Pipeline) Run(ctx context.Context) error {
+	work, abandon := context.WithCancel(context.WithoutCancel(ctx))
+	defer abandon()
+	intake, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	p.work, p.stop = work, stop
+	p.touch()
+	p.log.Info("pipeline started", zap.Stringer("schema", p.config.Definition.Version),
+		zap.Int("flush_rows", p.config.Policy.Rows), zap.Int64("flush_bytes", p.config.Policy.Bytes),
+		zap.Duration("flush_age", p.config.Policy.Age), zap.Int64("memory_budget", p.config.Budget.Cap()))
+
+	var flushes, watch conc.WaitGroup
+	for range p.config.Flushes {
+		flushes.Go(p.flushLoop)
+	}
+	settled := make(chan struct{})
+	watch.Go(func() { p.watch(intake, settled, abandon) })
+
+	err := p.config.Source.Receive(intake, p.receive)
+	ended := context.Cause(ctx) != nil
+	stop(errIntakeEnded)
+	p.seal() // the callbacks have returned: these are the last batches
+	p.queue.close()
+	flushes.Wait()
+	p.letters.Wait()
+	close(settled)
+	watch.Wait()
+	return p.outcome(context.Cause(intake), err, ended)
+}
+
+// watch seals by age, and begins the drain when intake ends.
+func (p *Pipeline) watch(intake context.Context, settled <-chan struct{}, abandon func()) {
+	ticker := time.NewTicker(tickEvery(p.config.Policy.Age))
+	defer ticker.Stop()
+	deadline := time.NewTimer(p.config.Drain)
+	deadline.Stop()
+	defer deadline.Stop()
+	ended := intake.Done()
+	for {
+		select {
+		case <-settled:
+			return
+		case <-ticker.C:
+			p.batcher.Tick(p.config.Clock())
+		case <-ended:
+			ended = nil
+			deadline.Reset(p.config.Drain)
+			p.log.Info("draining", zap.Int64("held", p.counts.held.Load()), zap.Duration("deadline", p.config.Drain))
+			p.seal()
+		case <-deadline.C:
+			p.log.Warn("drain deadline passed: handing back what is not durable", zap.Int64("held", p.counts.held.Load()))
+			abandon()
+		}
+	}
+}
+
+// tickEvery is how often to look for old batches: a tenth of the age is as exact
+// as anybody needs.
+func tickEvery(age time.Duration) time.Duration {
+	if age <= 0 {
+		return time.Second
+	}
+	return min(max(age/10, 10*time.Millisecond), time.Second)
+}
+
+// seal ends batching: from here on every callback seals what it has added.
+func (p *Pipeline) seal() {
+	p.draining.Store(true)
+	p.batcher.Seal(batching.ByShutdown)
+}
+
+// outcome says how the run went, and what to do about it.
+func (p *Pipeline) outcome(cause, received error, asked bool) error {
+	name := p.config.Definition.Name
+	s := p.Stats()
+	p.log.Info("pipeline ended", s.fields()...)
+	var giveUp *giveUpError
+	switch {
+	case errors.As(cause, &giveUp):
+		return fmt.Errorf("pipeline %s: %w", name, giveUp)
+	case received != nil && !(asked && errors.Is(received, context.Canceled)):
+		return fmt.Errorf("pipeline %s: receive: %w", name, received)
+	case p.work.Err() != nil:
+		return fmt.Errorf("pipeline %s: drain: not everything was durable after %v; what was not has been handed back and will be delivered again", name, p.config.Drain)
+	}
+	return nil
+}
+
+// A giveUpError ends the run: trying again has not helped.
+type giveUpError struct {
+	what, advice string
+	times        int64
+	last         error
+}
+
+func (e *giveUpError) Error() string {
+	return fmt.Sprintf("%s failed %d times in a row, gave up (nothing is lost: what was not durable will be delivered again); %s; the last error: %v", e.what, e.times, e.advice, e.last)
+}
+
+func (e *giveUpError) Unwrap() error { return e.last }
+
+// touch notes that something happened.
+func (p *Pipeline) touch() { p.active.Store(p.config.Clock().UnixNano()) }
+
+// Idle is how long nothing has come and nothing has been held; 0 while anything
+// is held or before Run.
+func (p *Pipeline) Idle() time.Duration {
+	last := p.active.Load()
+	if last == 0 || p.counts.held.Load() > 0 {
+		return 0
+	}
+	return max(0, p.config.Clock().Sub(time.Unix(0, last)))
+}

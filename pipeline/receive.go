@@ -1,0 +1,177 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/sourcegraph/conc/panics"
+	"go.uber.org/zap"
+
+	"github.com/buffetbot/ingest/batching"
+	"github.com/buffetbot/ingest/deadletter"
+	"github.com/buffetbot/ingest/schema"
+)
+
+// A worker is what decoding one message takes. It serves one message at a time.
+type worker struct {
+	decoder Decoder
+	rows    *schema.Columns
+	coerced map[Coercion]int64 // by this decoder, as of the last look
+}
+
+// maxScratch is the memory a worker keeps between messages: one huge message
+// must not cost its size for ever.
+const maxScratch = 8 << 20
+
+func (p *Pipeline) newWorker() *worker {
+	return &worker{decoder: p.config.NewDecoder(), rows: schema.NewColumns(p.config.Definition), coerced: map[Coercion]int64{}}
+}
+
+// receive is the source's callback. It blocks while the memory budget is full.
+func (p *Pipeline) receive(_ context.Context, d *Delivery) {
+	p.counts.received.Add(1)
+	p.counts.held.Add(1)
+	p.touch()
+	receipt, content := p.receipt(d)
+	if p.draining.Load() {
+		receipt.Release(errDraining)
+		return
+	}
+	select {
+	case w := <-p.workers:
+		err := p.keep(w, &d.Message, receipt, content)
+		p.idle(w)
+		receipt.Release(err)
+	case <-p.work.Done():
+		receipt.Release(p.work.Err())
+	}
+	if p.draining.Load() {
+		p.seal() // the drain has sealed already, perhaps before our rows were added
+	}
+}
+
+var errDraining = errors.New("draining")
+
+// A content is how many records a message had: known only once it is decoded,
+// counted only once it is acked.
+type content struct{ rows, letters atomic.Int64 }
+
+// receipt settles the delivery. It must not keep the message alive.
+func (p *Pipeline) receipt(d *Delivery) (*batching.Receipt, *content) {
+	ack, nack, c := d.Ack, d.Nack, &content{}
+	settle := func(f func(), n *atomic.Int64) {
+		f()
+		n.Add(1)
+		p.touch()
+		p.counts.held.Add(-1)
+	}
+	return batching.NewReceipt(func() {
+		p.counts.ackedRows.Add(c.rows.Load())
+		p.counts.ackedLetters.Add(c.letters.Load())
+		settle(ack, &p.counts.acked)
+	}, func() {
+		settle(nack, &p.counts.nacked)
+	}), c
+}
+
+// keep decodes a message and sees to it that each part holds the receipt until
+// it is durable.
+func (p *Pipeline) keep(w *worker, m *schema.Message, receipt *batching.Receipt, c *content) error {
+	rejected := p.decode(w, m)
+	c.rows.Store(int64(w.rows.Len()))
+	c.letters.Store(int64(len(rejected)))
+	p.counts.rows.Add(int64(w.rows.Len()))
+	if err := p.batcher.Add(p.work, w.rows, len(m.Data), receipt); err != nil {
+		return err
+	}
+	for i := range rejected {
+		p.counts.reject(rejected[i].Reason)
+		if err := p.bury(m, &rejected[i], receipt); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// decode confines a panic to the message: it becomes one rejection, and the
+// decoder, whose state nobody knows now, is replaced.
+func (p *Pipeline) decode(w *worker, m *schema.Message) (rejected []schema.Rejection) {
+	w.rows.Reset()
+	var caught panics.Catcher
+	caught.Try(func() { rejected = w.decoder.Decode(m, w.rows) })
+	r := caught.Recovered()
+	if r == nil {
+		return rejected
+	}
+	p.counts.panics.Add(1)
+	p.log.Error("decoding panicked; the message becomes a dead letter", zap.String("message_id", m.ID), zap.Error(r.AsError()))
+	p.replace(w)
+	return []schema.Rejection{{
+		Reason:      deadletter.Panic,
+		Explanation: fmt.Sprintf("decoding panicked: %v", r.Value),
+		Record:      m.Data,
+	}}
+}
+
+// bury publishes the dead letter of a rejected record. It waits for memory and
+// for one of the slots, not for the broker.
+func (p *Pipeline) bury(m *schema.Message, r *schema.Rejection, receipt *batching.Receipt) error {
+	if p.writer == nil {
+		return fmt.Errorf("record %d is rejected (%s), and there is no dead-letter topic", r.Index, r.Reason)
+	}
+	size := int64(len(r.Record)) + batching.MessageCost
+	if err := p.config.Budget.Acquire(p.work, size); err != nil {
+		return fmt.Errorf("bury record %d: %w", r.Index, err)
+	}
+	letter := deadletter.New(p.config.Definition, m, r)
+	receipt.Hold()
+	p.letters.Go(func() {
+		err := p.send(letter)
+		p.config.Budget.Release(size)
+		receipt.Release(err)
+	})
+	return nil
+}
+
+func (p *Pipeline) send(l *deadletter.Letter) error {
+	ctx, cancel := context.WithTimeout(p.work, letterTimeout)
+	defer cancel()
+	err := p.trySend(ctx, l)
+	switch {
+	case err == nil:
+		p.letterFailures.Store(0)
+		p.counts.letters.Add(1)
+		return nil
+	case p.work.Err() != nil:
+		return err
+	}
+	p.counts.lettersFailed.Add(1)
+	n := p.letterFailures.Add(1)
+	if n&(n-1) == 0 { // 1, 2, 4, …: a broken topic must not flood the log
+		p.log.Warn("publishing a dead letter failed; its message will be delivered again", zap.Int64("in_a_row", n), zap.Error(err))
+	}
+	if n == int64(maxLetterFailures+p.config.Letters) {
+		p.stop(&giveUpError{what: "publishing dead letters", times: n, last: err,
+			advice: "check that the dead-letter topic exists and that this account may publish to it"})
+	}
+	return err
+}
+
+func (p *Pipeline) trySend(ctx context.Context, l *deadletter.Letter) (err error) {
+	var caught panics.Catcher
+	caught.Try(func() { err = p.writer.Send(ctx, l) })
+	if r := caught.Recovered(); r != nil {
+		return r.AsError()
+	}
+	return err
+}
+
+// idle gives a worker back.
+func (p *Pipeline) idle(w *worker) {
+	if w.rows.Bytes() > maxScratch {
+		w.rows = schema.NewColumns(p.config.Definition)
+	}
+	p.workers <- w
+}
