@@ -111,4 +111,20 @@ func ParseLevel(name string) (schema.Level, error) {
 type Compact struct {
 	MinRawAge      time.Duration `env:"MIN_RAW_AGE" default:"0s" help:"Leave raw files younger than this for the next run."`
 	TargetFileSize Bytes         `env:"TARGET_FILE_SIZE" default:"256MiB" help:"Size that processed files are cut at, at symbol boundaries."`
+	MemoryBudget   Bytes         `env:"COMPACT_MEMORY_BUDGET" default:"512MiB" help:"Estimated bytes of the partitions worked on at once."`
+}
+
+// Problems implements the check of Parse.
+func (c *Compact) Problems() []error {
+	var all []error
+	if c.TargetFileSize <= 0 {
+		all = append(all, fmt.Errorf("--target-file-size %v: must be greater than 0", c.TargetFileSize))
+	}
+	if c.MemoryBudget <= 0 {
+		all = append(all, fmt.Errorf("--memory-budget %v: must be greater than 0", c.MemoryBudget))
+	}
+	if c.MinRawAge < 0 {
+		all = append(all, fmt.Errorf("--min-raw-age %v: must not be negative", c.MinRawAge))
+	}
+	return all
 }

@@ -29,7 +29,7 @@ func NewLogger(w io.Writer, format, level string) (*zap.Logger, error) {
 	encoding.EncodeTime = zapcore.RFC3339NanoTimeEncoder
 	encoding.EncodeDuration = zapcore.StringDurationEncoder
 	encoder := zapcore.NewJSONEncoder(encoding)
-	if format == "console" || format == "auto" && terminal(w) {
+	if format == "console" || format == "auto" && Terminal(w) {
 		encoding.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
 		encoding.EncodeLevel = zapcore.CapitalLevelEncoder
 		encoder = zapcore.NewConsoleEncoder(encoding)
@@ -50,7 +50,8 @@ func (e escaper) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-func terminal(w io.Writer) bool {
+// Terminal says whether somebody may be watching w.
+func Terminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }

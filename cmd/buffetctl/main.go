@@ -1,0 +1,70 @@
+// Command buffetctl is what operators and analysts type: read the lake, look at
+// dead letters, publish a few messages, watch the whole thing work.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"go.uber.org/zap"
+
+	"github.com/buffetbot/ingest"
+	"github.com/buffetbot/ingest/config"
+	"github.com/buffetbot/ingest/telemetry"
+)
+
+const description = `Read and operate a BuffetBot lake.
+
+Try it:   buffetctl demo
+Then:     buffetctl query --data-bucket file://$PWD/lake --type market_data --symbol AAPL --limit 5`
+
+type cli struct {
+	Query   queryCommand   `cmd:"" help:"Read rows: by data type, symbol and dates."`
+	DLQ     dlqCommand     `cmd:"" name:"dlq" help:"Dead letters: records that could not be accepted, with the reason."`
+	Publish publishCommand `cmd:"" help:"Publish messages to a topic, for trying things."`
+	Demo    demoCommand    `cmd:"" help:"Show the whole path on this machine: publish, ingest, compact, query."`
+	config.Log
+}
+
+// streams is what a command reads and writes.
+type streams struct {
+	in               io.Reader
+	out, diagnostics io.Writer
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr})
+	stop()
+	os.Exit(config.Exit("buffetctl", err))
+}
+
+func run(ctx context.Context, args []string, std streams) error {
+	var c cli
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	chosen, err := config.Parse(&c, "buffetctl", description, args, std.out)
+	if err != nil {
+		return err
+	}
+	log, err := telemetry.NewLogger(std.diagnostics, c.LogFormat, c.LogLevel)
+	if err != nil {
+		return config.Usagef("%w", err)
+	}
+	chosen.BindTo(ctx, (*context.Context)(nil))
+	return chosen.Run(std, log)
+}
+
+// withLake opens the lake of s for the length of f.
+func withLake(ctx context.Context, s config.Store, log *zap.Logger, f func(*ingest.Lake) error) error {
+	lake, err := ingest.Open(ctx, ingest.ConfigOf(s, log))
+	if err != nil {
+		return err
+	}
+	defer lake.Close()
+	return f(lake)
+}

@@ -1,0 +1,134 @@
+// Command compactor merges the lake's small raw files into the Delta tables
+// under processed/, proves that no row was lost, and commits.
+//
+//	list raw → load the table → plan → merge, sort, deduplicate → verify → upload → commit
+//
+// It may run beside ingestors, readers and other compactors, be killed at any
+// moment and run again: the same rows give the same table.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"go.uber.org/zap"
+
+	"github.com/buffetbot/ingest"
+	"github.com/buffetbot/ingest/compaction"
+	"github.com/buffetbot/ingest/config"
+	"github.com/buffetbot/ingest/telemetry"
+)
+
+const description = `Merge the lake's small raw files into sorted, deduplicated Delta tables under processed/.
+
+Example:  compactor --data-bucket file:///var/lake --once
+          compactor --data-bucket my-bucket --interval 5m`
+
+type settings struct {
+	config.Store
+	config.Types
+	config.Compact
+	Once     bool          `help:"Compact what is there now, then finish (the default without --interval)."`
+	Interval time.Duration `env:"COMPACT_INTERVAL" help:"Compact again and again with this pause, until stopped."`
+	Plan     bool          `help:"Print what would be done and why; change nothing."`
+	config.Log
+}
+
+// Problems implements the check of config.Parse.
+func (s *settings) Problems() []error {
+	all := append(s.Store.Problems(), s.Compact.Problems()...)
+	if s.Once && s.Interval > 0 {
+		all = append(all, errors.New("--once and --interval: choose one"))
+	}
+	if s.Interval < 0 {
+		all = append(all, fmt.Errorf("--interval %v: must not be negative", s.Interval))
+	}
+	return all
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(config.Exit("compactor", err))
+}
+
+func run(ctx context.Context, args []string, out, diagnostics io.Writer) error {
+	var s settings
+	if _, err := config.Parse(&s, "compactor", description, args, out); err != nil {
+		return err
+	}
+	log, err := telemetry.NewLogger(diagnostics, s.LogFormat, s.LogLevel)
+	if err != nil {
+		return config.Usagef("%w", err)
+	}
+	lake, err := ingest.Open(ctx, ingest.ConfigOf(s.Store, log))
+	if err != nil {
+		return err
+	}
+	defer lake.Close()
+	types, err := lake.CheckTypes(s.Types.Types)
+	if err != nil {
+		return config.Usagef("--types: %w", err)
+	}
+	c := lake.Compactor(compaction.Options{
+		MinRawAge: s.MinRawAge, TargetFileSize: int64(s.TargetFileSize), MemoryBudget: int64(s.Compact.MemoryBudget),
+	})
+	if s.Plan {
+		return printPlan(ctx, c, types, out)
+	}
+	c.Progress = progress(diagnostics)
+	for {
+		report, err := c.Run(ctx, types)
+		fmt.Fprint(out, report)
+		if s.Interval == 0 || ctx.Err() != nil {
+			return err
+		}
+		if err != nil {
+			log.Error("compaction failed; the next run tries again", zap.Error(err), zap.Duration("in", s.Interval))
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(s.Interval):
+		}
+	}
+}
+
+func printPlan(ctx context.Context, c *compaction.Compactor, types []string, out io.Writer) error {
+	groups, err := c.Plan(ctx, types)
+	if err != nil {
+		return err
+	}
+	for _, g := range groups {
+		fmt.Fprintln(out, g)
+	}
+	if len(groups) == 0 {
+		fmt.Fprintln(out, "nothing to do: every raw file is compacted")
+	}
+	return nil
+}
+
+// progress draws a bar for each data type where somebody watches.
+func progress(w io.Writer) func(dataType string, done, total int) {
+	if !telemetry.Terminal(w) {
+		return nil
+	}
+	bars := map[string]*progressbar.ProgressBar{}
+	return func(dataType string, done, total int) {
+		bar := bars[dataType]
+		if bar == nil || done < int(bar.State().CurrentNum) {
+			bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(dataType),
+				progressbar.OptionShowCount(), progressbar.OptionOnCompletion(func() { fmt.Fprintln(w) }))
+			bars[dataType] = bar
+		}
+		_ = bar.Set(done) // a bar that cannot be drawn is no failure
+	}
+}

@@ -1,0 +1,172 @@
+// Package ingest is the face of the BuffetBot ingestion pipeline: open a lake,
+// fill it from Pub/Sub, compact it, read it.
+//
+//	lake, err := ingest.Open(ctx, ingest.Config{Bucket: "file:///var/lake"})
+//	if err != nil { … }
+//	defer lake.Close()
+//	plan, err := lake.Query(ctx, query.DataQuery{DataType: "market_data", Symbols: []string{"AAPL"}})
+//	result, err := plan.Execute(ctx, func(rows arrow.RecordBatch) error { … })
+//
+// A Lake is one bucket (or local directory) in the layout of docs/format.md and
+// the registry that its rows are judged by. What holds for the rows stands in
+// docs/contract.md.
+//
+// Package ingest decides nothing itself: it wires the rooms below it, so that
+// the commands, the demonstration and other programs wire them alike.
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/buffetbot/ingest/compaction"
+	"github.com/buffetbot/ingest/config"
+	"github.com/buffetbot/ingest/gcp"
+	"github.com/buffetbot/ingest/objstore"
+	"github.com/buffetbot/ingest/query"
+	"github.com/buffetbot/ingest/schema"
+)
+
+// A Config says where a lake is and how to reach it. Zero fields mean defaults.
+type Config struct {
+	Bucket        string        // name, gs://name, or file:///directory
+	KMSKey        string        // encrypts every object written
+	Connections   int           // to the store at once; 50
+	RetryAttempts int           // tries of one store operation; 3
+	Timeout       time.Duration // of one try; 60s
+	Log           *zap.Logger   // nil: silent
+}
+
+// ConfigOf is the Config that the settings of a program amount to.
+func ConfigOf(s config.Store, log *zap.Logger) Config {
+	return Config{
+		Bucket: s.DataBucket, KMSKey: s.KMSKey, Connections: s.Connections, RetryAttempts: s.RetryAttempts,
+		Timeout: time.Duration(s.Timeout) * time.Second, Log: log,
+	}
+}
+
+// A Lake is an open lake. It may be used by several goroutines.
+type Lake struct {
+	store    objstore.Store
+	registry *schema.Registry
+	log      *zap.Logger
+	name     string
+	close    func() error
+}
+
+// ErrUnreachable says that the lake's store did not answer when it was opened.
+var ErrUnreachable = errors.New("the lake cannot be reached")
+
+// Open opens the lake at c.Bucket and makes sure that its store answers. A local
+// directory is made where it does not exist; a bucket must exist.
+func Open(ctx context.Context, c Config) (*Lake, error) {
+	registry, err := schema.Builtin()
+	if err != nil {
+		return nil, fmt.Errorf("built-in definitions: %w", err)
+	}
+	if c.Log == nil {
+		c.Log = zap.NewNop()
+	}
+	store, closeStore, err := openStore(ctx, c)
+	if err != nil {
+		return nil, fmt.Errorf("open lake %s: %w", c.Bucket, err)
+	}
+	store = objstore.Retry(store, objstore.RetryPolicy{Attempts: c.RetryAttempts, Timeout: c.Timeout})
+	l := &Lake{store: store, registry: registry, log: c.Log, name: c.Bucket, close: closeStore}
+	if err := l.reach(ctx); err != nil {
+		return nil, errors.Join(err, closeStore())
+	}
+	return l, nil
+}
+
+// reach asks the store one small question.
+func (l *Lake) reach(ctx context.Context) error {
+	for _, err := range l.store.List(ctx, "metadata/", "") {
+		if err != nil {
+			return fmt.Errorf("open lake %s: %w: %w (check the bucket's name, STORAGE_EMULATOR_HOST and credentials)", l.name, ErrUnreachable, err)
+		}
+		break
+	}
+	return nil
+}
+
+// openStore opens what a bucket setting names.
+func openStore(ctx context.Context, c Config) (objstore.Store, func() error, error) {
+	dir, local, err := localDirectory(c.Bucket)
+	if err != nil {
+		return nil, nil, err
+	}
+	if local {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, nil, err
+		}
+		store, err := objstore.OpenDir(dir)
+		return store, func() error { return nil }, err
+	}
+	bucket, err := gcp.OpenBucket(ctx, gcp.StorageConfig{
+		Bucket: strings.TrimSuffix(strings.TrimPrefix(c.Bucket, "gs://"), "/"),
+		KMSKey: c.KMSKey, MaxConnections: c.Connections,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return bucket, bucket.Close, nil
+}
+
+// localDirectory says whether a bucket setting names a directory, and which.
+func localDirectory(bucket string) (dir string, local bool, err error) {
+	rest, local := strings.CutPrefix(bucket, "file://")
+	if !local {
+		if bucket == "" || strings.ContainsAny(strings.TrimPrefix(bucket, "gs://"), "\\ :") {
+			return "", false, fmt.Errorf("bucket %q: want a bucket's name, gs://name, or file:///directory", bucket)
+		}
+		return "", false, nil
+	}
+	dir, err = url.PathUnescape(rest)
+	if err != nil || !filepath.IsAbs(dir) {
+		return "", false, fmt.Errorf("bucket %q: a local directory is written with its full path, as file:///var/lake", bucket)
+	}
+	return filepath.Clean(dir), true, nil
+}
+
+// Close releases the lake's connections.
+func (l *Lake) Close() error { return l.close() }
+
+// Registry holds the definitions of the lake's data types.
+func (l *Lake) Registry() *schema.Registry { return l.registry }
+
+// Reader reads the lake's objects.
+func (l *Lake) Reader() objstore.Reader { return l.store }
+
+// Query prepares a read; the plan explains and executes it.
+func (l *Lake) Query(ctx context.Context, q query.DataQuery) (*query.Plan, error) {
+	return query.Prepare(ctx, l.store, l.registry, q, query.Options{})
+}
+
+// Compactor makes a compactor of this lake; its Run merges what is there now.
+func (l *Lake) Compactor(o compaction.Options) *compaction.Compactor {
+	return &compaction.Compactor{Store: l.store, Registry: l.registry, Log: l.log, Options: o}
+}
+
+// CheckTypes gives the data types to work on: names, or all of the registry's
+// where names is empty. A name that the registry lacks is an error that lists
+// those it has.
+func (l *Lake) CheckTypes(names []string) ([]string, error) {
+	if len(names) == 0 {
+		return l.registry.Types(), nil
+	}
+	for _, name := range names {
+		if _, ok := l.registry.Latest(name); !ok {
+			return nil, fmt.Errorf("data type %q: not in the registry; there are %s", name, strings.Join(l.registry.Types(), ", "))
+		}
+	}
+	return names, nil
+}
