@@ -141,6 +141,9 @@ func (d *Decoder) field(s int32, p int) int {
 	d.seen[w] |= bit
 	d.via[f], d.from[f] = s, int32(p)
 	next := d.value(f, p)
+	if next < 0 && d.failure.field < 0 {
+		d.failure.field = f
+	}
 	if next < 0 && d.failure.lossy && d.level == Lenient && d.required[w]&bit == 0 {
 		d.rows.unset(f)
 		if next = d.skip(p); next >= 0 {

@@ -194,9 +194,6 @@ func (d *Decoder) oddNumber(f, p int) (text []byte, n number, next int) {
 // value's own, if it is not even JSON.
 func (d *Decoder) mismatch(f, p int, want string) int {
 	if d.skip(p) < 0 {
-		if d.failure.field < 0 {
-			d.failure.field = f
-		}
 		return -1
 	}
 	return d.failValue(TypeMismatch, f, p, want)
