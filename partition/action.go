@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/buffetbot/ingest/objstore"
 	"github.com/buffetbot/ingest/schema"
 )
 
@@ -34,8 +35,8 @@ type commitInfo struct {
 	OperationMetrics    map[string]string `json:"operationMetrics,omitempty"`
 	EngineInfo          string            `json:"engineInfo"`
 	IsBlindAppend       bool              `json:"isBlindAppend"`
-	TxnID               string            `json:"txnId"`             // unique: by it a writer knows its own
-	Actions             int               `json:"actions,omitempty"` // lines that follow: shows a cut at a line's end
+	TxnID               string            `json:"txnId"`              // unique: by it a writer knows its own
+	Checksum            string            `json:"bbCrc32c,omitempty"` // of all lines that follow: shows a flipped bit, or a cut at a line's end
 }
 
 type protocolAction struct {
@@ -122,12 +123,27 @@ func (t *Table) decodeEntry(object string, data []byte) ([]action, error) {
 	if len(actions) == 0 {
 		return nil, t.damaged(object, 0, "no actions")
 	}
-	for i, a := range actions {
-		if a.CommitInfo != nil && a.CommitInfo.Actions > 0 && a.CommitInfo.Actions != len(actions)-1 {
-			return nil, t.damaged(object, i+1, fmt.Sprintf("cut short: %d actions of %d", len(actions)-1, a.CommitInfo.Actions))
+	if info := actions[0].CommitInfo; info != nil && info.Checksum != "" {
+		_, rest, _ := bytes.Cut(data, []byte("\n"))
+		if sum := checksum(rest); sum != info.Checksum {
+			return nil, t.damaged(object, 1, fmt.Sprintf("the checksum of what follows is %s, want %s", sum, info.Checksum))
 		}
 	}
 	return actions, nil
+}
+
+func checksum(data []byte) string { return fmt.Sprintf("%08x", objstore.Checksum(data)) }
+
+// sealEntry is a whole log entry: the actions behind the commitInfo that vouches
+// for them.
+func sealEntry(info commitInfo, actions []action) ([]byte, error) {
+	body, err := encodeEntry(actions)
+	if err != nil {
+		return nil, err
+	}
+	info.Checksum = checksum(body)
+	head, err := encodeEntry([]action{{CommitInfo: &info}})
+	return append(head, body...), err
 }
 
 // decodeAction reads one line; unknown names what in it is not supported. An

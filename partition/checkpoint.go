@@ -128,6 +128,10 @@ var checkpointSchema = func() *arrow.Schema {
 	}, nil)
 }()
 
+// checksumKey is in the footer: the checksum of the actions as lines of a log
+// entry. Parquet's own pages have none.
+const checksumKey = "bb.crc32c"
+
 // encodeCheckpoint is a function of the actions alone.
 func encodeCheckpoint(actions []action) ([]byte, error) {
 	b := array.NewRecordBuilder(memory.DefaultAllocator, checkpointSchema)
@@ -156,6 +160,13 @@ func encodeCheckpoint(actions []action) ([]byte, error) {
 		return nil, err
 	}
 	if err := w.Write(rec); err != nil {
+		return nil, err
+	}
+	text, err := encodeEntry(actions)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.AppendKeyValueMetadata(checksumKey, checksum(text)); err != nil {
 		return nil, err
 	}
 	if err := w.Close(); err != nil {

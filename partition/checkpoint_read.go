@@ -44,10 +44,28 @@ func (t *Table) decodeCheckpoint(ctx context.Context, object string, data []byte
 		}
 		return nil, t.damaged(object, 0, err)
 	}
-	if want := pf.NumRows(); int64(len(actions)) != want {
-		return nil, t.damaged(object, 0, fmt.Sprintf("%d actions in %d rows", len(actions), want))
+	if err := verifyCheckpoint(pf, actions); err != nil {
+		return nil, t.damaged(object, 0, err)
 	}
 	return actions, nil
+}
+
+func verifyCheckpoint(pf *file.Reader, actions []action) error {
+	if want := pf.NumRows(); int64(len(actions)) != want {
+		return fmt.Errorf("%d actions in %d rows", len(actions), want)
+	}
+	want := pf.MetaData().KeyValueMetadata().FindValue(checksumKey)
+	if want == nil {
+		return nil // another engine's
+	}
+	text, err := encodeEntry(actions)
+	if err != nil {
+		return err
+	}
+	if sum := checksum(text); sum != *want {
+		return fmt.Errorf("the checksum of its actions is %s, want %s", sum, *want)
+	}
+	return nil
 }
 
 func (t *Table) appendActions(actions []action, object string, rec arrow.RecordBatch) ([]action, error) {

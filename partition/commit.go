@@ -109,11 +109,10 @@ func (t *Table) actions(base *Snapshot, c Change) []action {
 // only if it is ours for certain.
 func (t *Table) extend(ctx context.Context, base *Snapshot, operation string, actions []action, metrics map[string]string) (*Snapshot, error) {
 	version, id := base.Version+1, t.newID()
-	info := &commitInfo{
+	data, err := sealEntry(commitInfo{
 		Timestamp: t.clock().UnixMilli(), Operation: operation, OperationParameters: map[string]string{},
-		OperationMetrics: metrics, EngineInfo: Engine, TxnID: id, Actions: len(actions),
-	}
-	data, err := encodeEntry(append([]action{{CommitInfo: info}}, actions...))
+		OperationMetrics: metrics, EngineInfo: Engine, TxnID: id,
+	}, actions)
 	if err != nil {
 		return nil, err
 	}

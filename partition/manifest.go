@@ -3,9 +3,10 @@ package partition
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
+
+	"github.com/sourcegraph/conc/pool"
 
 	"github.com/buffetbot/ingest/objstore"
 	"github.com/buffetbot/ingest/schema"
@@ -105,18 +106,20 @@ func WriteManifests(ctx context.Context, store objstore.Writer, s *Snapshot, key
 	if keys == nil {
 		keys = s.Partitions()
 	}
-	var problems []error
+	p := pool.New().WithErrors().WithMaxGoroutines(manifestsAtOnce)
 	for _, k := range keys {
-		if err := ctx.Err(); err != nil {
-			return errors.Join(append(problems, err)...)
-		}
-		data, err := json.MarshalIndent(ManifestOf(s, k), "", "  ")
-		if err == nil {
-			_, err = store.Replace(ctx, k.ManifestName(), append(data, '\n'), nil, objstore.Any)
-		}
-		if err != nil {
-			problems = append(problems, fmt.Errorf("write manifest of %s: %w", k, err))
-		}
+		p.Go(func() error {
+			data, err := json.MarshalIndent(ManifestOf(s, k), "", "  ")
+			if err == nil {
+				_, err = store.Replace(ctx, k.ManifestName(), append(data, '\n'), nil, objstore.Any)
+			}
+			if err != nil {
+				return fmt.Errorf("write manifest of %s: %w", k, err)
+			}
+			return nil
+		})
 	}
-	return errors.Join(problems...)
+	return p.Wait()
 }
+
+const manifestsAtOnce = 8

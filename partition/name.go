@@ -117,7 +117,7 @@ func ParseName(name string) (RawName, error) {
 	n := RawName{Key: key, Category: p.category, Major: p.major, Model: p.model}
 	n.Time = key.Day.Start().Add(p.clock).UnixMicro()
 	writer, seq, ok := cutLast(p.unique, "-")
-	if n.Seq, err = strconv.Atoi(seq); err != nil || !ok || n.Seq < 0 {
+	if n.Seq, err = strconv.Atoi(seq); err != nil || !ok || fmt.Sprintf("%06d", n.Seq) != seq {
 		return RawName{}, fmt.Errorf("raw object %q: %q is not a writer and a number", name, p.unique)
 	}
 	if n.Writer, err = UnescapeSymbol(writer); err != nil {
@@ -144,7 +144,7 @@ func ParseProcessedName(name string) (ProcessedName, error) {
 	}
 	n := ProcessedName{Key: key, Category: p.category, Symbols: p.symbol, Major: p.major}
 	hash, planned, ok := cutLast(p.unique, plannedMark)
-	if n.Planned, err = strconv.ParseInt(planned, 10, 64); err != nil || !ok || n.Planned < 0 {
+	if n.Planned, err = strconv.ParseInt(planned, 10, 64); err != nil || !ok || n.Planned < 0 || strconv.FormatInt(n.Planned, 10) != planned {
 		return ProcessedName{}, fmt.Errorf("processed object %q: %q is not a hash and a version", name, p.unique)
 	}
 	n.Hash = hash
@@ -207,7 +207,7 @@ func split(name, root string, count int) (parts, Key, error) {
 		fields = fields[1:]
 	}
 	var err error
-	if p.major, err = strconv.Atoi(strings.TrimPrefix(fields[1], "v")); err != nil || fields[1][0] != 'v' || p.major < 0 {
+	if p.major, err = strconv.Atoi(strings.TrimPrefix(fields[1], "v")); err != nil || "v"+strconv.Itoa(p.major) != fields[1] || p.major < 0 {
 		return bad("no schema version")
 	}
 	p.unique = fields[2]
