@@ -116,12 +116,13 @@ func (c namedStruct) action(row int) (a action, ok bool) {
 	case "add":
 		a.Add = &addAction{
 			Path: r.text("path"), PartitionValues: r.texts("partitionValues"), Size: r.long("size"),
-			ModificationTime: r.long("modificationTime"), Stats: r.text("stats"), Tags: r.texts("tags"),
+			ModificationTime: r.long("modificationTime"), DataChange: r.boolean("dataChange"), Stats: r.text("stats"), Tags: r.texts("tags"),
 		}
 		return a, !r.set("deletionVector")
 	case "remove":
 		a.Remove = &removeAction{
 			Path: r.text("path"), DeletionTimestamp: r.longOrNil("deletionTimestamp"),
+			DataChange: r.boolean("dataChange"), ExtendedFileMetadata: r.boolean("extendedFileMetadata"),
 			PartitionValues: r.texts("partitionValues"), Size: r.longOrNil("size"),
 		}
 		return a, !r.set("deletionVector")
@@ -154,6 +155,11 @@ func (r rowOf) text(name string) string {
 		return string([]byte(s.Value(r.row))) // a copy: the batch's buffers are let go
 	}
 	return ""
+}
+
+func (r rowOf) boolean(name string) bool {
+	b, ok := r.fields[name].(*array.Boolean)
+	return ok && b.IsValid(r.row) && b.Value(r.row)
 }
 
 func (r rowOf) long(name string) int64 {

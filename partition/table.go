@@ -156,7 +156,7 @@ func (t *Table) Commit(ctx context.Context, base *Snapshot, c Change) (*Snapshot
 	if err != nil {
 		return nil, fmt.Errorf("commit %s version %d: %w", t.dataType, base.Version+1, err)
 	}
-	if s.Version-s.checkpoint >= s.Properties().CheckpointEvery {
+	if s.Version-max(s.checkpoint, 0) >= s.Properties().CheckpointEvery {
 		if err := t.Checkpoint(ctx, s); err != nil {
 			t.warn(err) // the version is made; the next commit tries again
 			return s, nil
