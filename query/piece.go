@@ -37,7 +37,8 @@ type piece struct {
 func (p *piece) begun() bool { return p.reading != nil || p.file == nil && p.opening != nil }
 
 // A queue is a heap of pieces. What has not been read goes before rows with the
-// same key: it may turn out to hold a smaller one.
+// same key, since it may turn out to hold a smaller one; only the row groups of
+// an input that is not merged, which all have its lowest key, stay in order.
 type queue []*piece
 
 func (q queue) Len() int { return len(q) }
@@ -47,7 +48,7 @@ func (q queue) Less(i, j int) bool {
 	if c := compareKeys(&a.key, &b.key); c != 0 {
 		return c < 0
 	}
-	if (a.rec == nil) != (b.rec == nil) {
+	if a.in.keyed && (a.rec == nil) != (b.rec == nil) {
 		return a.rec == nil
 	}
 	if a.seq != b.seq {

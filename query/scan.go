@@ -423,7 +423,7 @@ func (s *scan) record(pending []pendingRun) (arrow.RecordBatch, error) {
 	for _, r := range pending {
 		for from := r.from; from < r.to && left > 0; {
 			from = r.of.mask.next(true, from, r.to)
-			to := min(r.of.mask.next(false, from, r.to), from+left)
+			to := from + min(r.of.mask.next(false, from, r.to)-from, left)
 			if from == to {
 				break
 			}
