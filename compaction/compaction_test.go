@@ -98,11 +98,10 @@ func TestDuplicatesAreDroppedAndCounted(t *testing.T) {
 		return quote{symbol: "AAPL", second: second, id: id, index: index, published: published, price: price}
 	}
 	for _, tt := range []struct {
-		name                        string
-		raw                         [][]quote // a run after each
-		live                        int
-		duplicates, conflicts       int64
-		keptPublished, keptConflict int64
+		name                  string
+		raw                   [][]quote // a run after each
+		live                  int
+		duplicates, conflicts int64
 	}{
 		{name: "redelivered into another raw object", raw: [][]quote{{at(1, "m:1", 0, 7, 5)}, {at(1, "m:1", 0, 7, 5)}}, live: 1, duplicates: 1},
 		{name: "twice in one raw object", raw: [][]quote{{at(1, "m:1", 0, 7, 5), at(1, "m:1", 0, 7, 5)}}, live: 1, duplicates: 1},

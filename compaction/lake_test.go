@@ -330,3 +330,23 @@ func onDay(day partition.Day, all []quote) []quote {
 }
 
 func ago(d time.Duration) func() time.Time { return func() time.Time { return time.Now().Add(-d) } }
+
+// see adds the identities of an object's rows.
+func (l *lake) see(seen map[string]bool, name string) error {
+	data, err := l.store.Read(context.Background(), name, 0, -1)
+	if err != nil {
+		return err
+	}
+	f, err := columnar.OpenBytes(name, data)
+	if err != nil {
+		return err
+	}
+	rec, err := f.Read(context.Background(), l.def, nil, nil)
+	if err != nil {
+		return err
+	}
+	for _, id := range compaction.Identities(rec, l.def) {
+		seen[id] = true
+	}
+	return nil
+}
