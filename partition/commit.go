@@ -125,6 +125,9 @@ func (t *Table) extend(ctx context.Context, base *Snapshot, operation string, ac
 	if err := st.apply(objstore.Object{Name: t.entryName(version)}, version, decoded); err != nil {
 		return nil, err
 	}
+	if _, err := st.snapshot(t.entryName(version)); err != nil {
+		return nil, err
+	}
 	o, err := t.create(ctx, version, data, id)
 	if err != nil {
 		return nil, err
