@@ -13,7 +13,8 @@ import (
 // and how many are null, from the statistics. ok is false where the file has no
 // exact bounds: the column lacks, or has no value but nulls (nulls then says how
 // many, and is -1 where even that is unknown), or its bounds were left out, as
-// those of strings of more than 4 KiB and of floats with a NaN are.
+// those of strings of more than 4 KiB are, and of columns that hold an empty
+// string or a NaN.
 //
 // Bounds are string, []byte, bool, int32, int64, float64, Decimal,
 // arrow.Timestamp (µs) or arrow.Date32, by the kind of the column in the file.

@@ -35,6 +35,9 @@ func setSums(object []byte) error {
 	if err != nil {
 		return err
 	}
+	if err := m.checkSums(footer); err != nil || m.sums == nil {
+		return err
+	}
 	sums := m.sums // aliases object
 	for i := range m.groups {
 		for _, c := range m.groups[i].chunks {
@@ -55,19 +58,26 @@ func formatSum(data []byte) []byte {
 	return []byte{byte(sum >> 24), byte(sum >> 16), byte(sum >> 8), byte(sum)}
 }
 
-// verifySums checks the footer's own checksum, if the object carries any.
-func (m *footerMeta) verifySums(footer []byte) error {
-	if m.sums == nil {
+// checkSums checks the shape of the checksums. Metadata that was damaged so that
+// the key is no longer met where it belongs still has it somewhere.
+func (m *footerMeta) checkSums(footer []byte) error {
+	if m.sums == nil && !bytes.Contains(footer, []byte(metaChecksums)) {
 		return nil
 	}
-	chunks := 0
-	for i := range m.groups {
-		chunks += len(m.groups[i].chunks)
+	if len(m.sums) != (m.chunks()+1)*sumDigits {
+		return fmt.Errorf("checksums of %d digits for %d column chunks: %w", len(m.sums), m.chunks(), ErrCorrupt)
 	}
-	if len(m.sums) != (chunks+1)*sumDigits {
-		return fmt.Errorf("checksums of %d digits for %d column chunks: %w", len(m.sums), chunks, ErrCorrupt)
+	return nil
+}
+
+func (m *footerMeta) chunks() int { return len(m.groups) * len(m.columns) }
+
+// verifySums checks the footer's own checksum, if the object carries any.
+func (m *footerMeta) verifySums(footer []byte) error {
+	if err := m.checkSums(footer); err != nil || m.sums == nil {
+		return err
 	}
-	own := chunks * sumDigits
+	own := m.chunks() * sumDigits
 	at := m.sumsAt + own
 	sum := crc32.Update(0, castagnoli, footer[:at])
 	sum = crc32.Update(sum, castagnoli, []byte("00000000"))

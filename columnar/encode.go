@@ -55,12 +55,14 @@ func summarize(k *keyed, def *schema.Definition) Summary {
 // A columnSetting is how one column is written. The zero value is plain.
 type columnSetting struct {
 	dictionary, delta bool
+	noStatistics      bool
 }
 
 // settingsFor chooses each column's encoding from the rows alone.
 func settingsFor(rec arrow.RecordBatch, def *schema.Definition) []columnSetting {
 	settings := make([]columnSetting, len(def.Fields))
 	for i := range def.Fields {
+		settings[i].noStatistics = boundless(rec.Column(i))
 		switch def.Fields[i].Kind {
 		case schema.String:
 			settings[i].dictionary = repeats(rec.Column(i).(*array.Dictionary))
@@ -69,6 +71,30 @@ func settingsFor(rec arrow.RecordBatch, def *schema.Definition) []columnSetting 
 		}
 	}
 	return settings
+}
+
+// boundless says whether a column holds a value that the Parquet library leaves
+// out of its bounds: an empty string, which it takes for no value, or a NaN. The
+// bounds would hide that row from an engine, so the column gets no statistics.
+func boundless(arr arrow.Array) bool {
+	var out func(i int) bool
+	switch a := arr.(type) {
+	case *array.Dictionary:
+		s := stringsOf(a)
+		out = func(i int) bool { return len(s.value(i)) == 0 }
+	case *array.Binary:
+		out = func(i int) bool { return a.ValueLen(i) == 0 }
+	case *array.Float64:
+		out = func(i int) bool { return math.IsNaN(a.Value(i)) }
+	default:
+		return false
+	}
+	for i := range arr.Len() {
+		if out(i) && arr.IsValid(i) {
+			return true
+		}
+	}
+	return false
 }
 
 // A string column is worth a dictionary if, of up to sampleRows rows spread over
@@ -147,6 +173,9 @@ func properties(def *schema.Definition, settings []columnSetting) *parquet.Write
 	for i, s := range settings {
 		if s.dictionary {
 			props = append(props, parquet.WithDictionaryFor(def.Fields[i].Name, true))
+		}
+		if s.noStatistics {
+			props = append(props, parquet.WithStatsFor(def.Fields[i].Name, false))
 		}
 		if s.delta {
 			props = append(props, parquet.WithEncodingFor(def.Fields[i].Name, parquet.Encodings.DeltaBinaryPacked))

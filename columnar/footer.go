@@ -108,6 +108,9 @@ func parseFooter(b []byte, body int64) (*footerMeta, error) {
 		}
 		return true
 	})
+	if r.err == nil && r.pos != len(b) {
+		r.fail("%d bytes follow the end", len(b)-r.pos)
+	}
 	if r.err != nil {
 		return nil, r.err
 	}

@@ -62,8 +62,8 @@ const timeLayout = "2006-01-02T15:04:05.000000Z07:00"
 func (s Summary) Metadata() map[string]string {
 	return map[string]string{
 		metaRows:          strconv.FormatInt(s.Rows, 10),
-		metaFirst:         time.UnixMicro(s.First).UTC().Format(timeLayout),
-		metaLast:          time.UnixMicro(s.Last).UTC().Format(timeLayout),
+		metaFirst:         formatMicros(s.First),
+		metaLast:          formatMicros(s.Last),
 		metaSchemaVersion: s.SchemaVersion,
 		metaHash:          s.Hash.String(),
 		metaDataType:      s.DataType,
@@ -92,7 +92,20 @@ func ParseSummary(kv map[string]string) (Summary, error) {
 	return s, nil
 }
 
+// formatMicros is RFC 3339 in the years that it covers, else the microseconds
+// since 1970.
+func formatMicros(us int64) string {
+	t := time.UnixMicro(us).UTC()
+	if y := t.Year(); y < 0 || y > 9999 {
+		return strconv.FormatInt(us, 10)
+	}
+	return t.Format(timeLayout)
+}
+
 func parseMicros(kv map[string]string, key string) (int64, error) {
+	if us, err := strconv.ParseInt(kv[key], 10, 64); err == nil {
+		return us, nil
+	}
 	t, err := time.Parse(time.RFC3339Nano, kv[key])
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", key, err)

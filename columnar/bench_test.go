@@ -1,0 +1,272 @@
+package columnar
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/apache/arrow-go/v18/parquet"
+	"github.com/apache/arrow-go/v18/parquet/compress"
+	"github.com/apache/arrow-go/v18/parquet/pqarrow"
+
+	"github.com/buffetbot/ingest/schema"
+)
+
+// market resembles market data: quotes of 100 symbols, prices that walk, a
+// producer's random ids, a low-cardinality float.
+var market = define("market", 0, 1,
+	schema.Field{Name: "symbol", Kind: schema.String},
+	schema.Field{Name: "timestamp", Kind: schema.Timestamp},
+	schema.Field{Name: "open", Kind: schema.Decimal, Precision: 18, Scale: 6},
+	schema.Field{Name: "close", Kind: schema.Decimal, Precision: 18, Scale: 6},
+	schema.Field{Name: "volume", Kind: schema.Int64},
+	schema.Field{Name: "market_cap", Kind: schema.Decimal, Precision: 18, Scale: 2},
+	schema.Field{Name: "volatility", Kind: schema.Float64},
+	schema.Field{Name: "beta", Kind: schema.Float64},
+	schema.Field{Name: "exchange", Kind: schema.String},
+	schema.Field{Name: "currency", Kind: schema.String},
+	schema.Field{Name: "source", Kind: schema.String},
+)
+
+func marketRecord(seed uint64, rows int) arrow.RecordBatch {
+	rng := rand.New(rand.NewPCG(seed, 7))
+	all := make([]row, rows)
+	const day = int64(1_705_276_800_000_000)
+	for i := range all {
+		s := rng.IntN(100)
+		price := int64(10_000_000 + s*1_000_000 + rng.IntN(100)*10_000)
+		at := day + rng.Int64N(microsPerDay/1000)*1000
+		all[i] = row{
+			fmt.Sprintf("SYM%02d", s), at, price, price + int64(rng.IntN(200)-100)*10_000, rng.Int64N(1_000_000),
+			int64(s) * 1_000_000_000_00, rng.Float64(), float64(s) / 50, []string{"NYSE", "NASDAQ", "LSE"}[s%3], "USD",
+			[]string{"yahoo", "polygon"}[rng.IntN(2)],
+			fmt.Sprintf("m:%d", 9_000_000_000_000_000+rng.Int64N(1e15)), int32(0), at + rng.Int64N(2_000_000), "v1.2.0", int64(0),
+		}
+	}
+	return must(Sort(record(market, all...), market))
+}
+
+func plainRecord(rec arrow.RecordBatch, def *schema.Definition) arrow.RecordBatch {
+	cols := make([]arrow.Array, rec.NumCols())
+	fields := def.Arrow().Fields()
+	for c := range cols {
+		cols[c] = rec.Column(c)
+		if d, ok := cols[c].(*array.Dictionary); ok {
+			cols[c] = must(dense(d))
+			fields[c].Type = arrow.BinaryTypes.String
+		}
+	}
+	return array.NewRecordBatch(arrow.NewSchema(fields, nil), cols, rec.NumRows())
+}
+
+// BenchmarkEncode sets Encode beside the Parquet library with its defaults (and
+// snappy) on the same rows, in one run. The ratio is the yardstick's time by ours;
+// Encode checks the order, hashes the rows and adds checksums besides.
+func BenchmarkEncode(b *testing.B) {
+	for _, rows := range []int{2_000, 100_000} {
+		rec := marketRecord(1, rows)
+		yardstick := plainRecord(rec, market)
+		b.Run(fmt.Sprintf("rows=%d", rows), func(b *testing.B) {
+			theirs := testing.Benchmark(func(b *testing.B) {
+				for b.Loop() {
+					var buf bytes.Buffer
+					props := parquet.NewWriterProperties(parquet.WithCompression(compress.Codecs.Snappy))
+					w := must(pqarrow.NewFileWriter(yardstick.Schema(), &buf, props, pqarrow.DefaultWriterProps()))
+					if err := w.Write(yardstick); err != nil {
+						b.Fatal(err)
+					}
+					if err := w.Close(); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+			size := 0
+			b.ResetTimer()
+			for b.Loop() {
+				data, _, err := Encode(rec, market)
+				if err != nil {
+					b.Fatal(err)
+				}
+				size = len(data)
+			}
+			report(b, rows, size)
+			b.ReportMetric(float64(theirs.NsPerOp())/(float64(b.Elapsed().Nanoseconds())/float64(b.N)), "x-default")
+		})
+	}
+}
+
+func report(b *testing.B, rows, size int) {
+	b.ReportMetric(float64(rows)*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(rows), "ns/row")
+	if size > 0 {
+		b.ReportMetric(float64(size)/float64(rows), "bytes/row")
+	}
+}
+
+// BenchmarkEncodings is the table that settingsFor follows: each choice against
+// the one before it.
+func BenchmarkEncodings(b *testing.B) {
+	rec := marketRecord(1, 100_000)
+	set := func(kinds []schema.Kind, f func(*columnSetting)) func([]columnSetting) {
+		return func(s []columnSetting) {
+			for i := range market.Fields {
+				for _, k := range kinds {
+					if market.Fields[i].Kind == k {
+						f(&s[i])
+					}
+				}
+			}
+		}
+	}
+	dictionary := func(s *columnSetting) { s.dictionary = true }
+	delta := func(s *columnSetting) { s.delta = true }
+	for _, tt := range []struct {
+		name   string
+		change func([]columnSetting)
+	}{
+		{"as chosen", func([]columnSetting) {}},
+		{"no delta", func(s []columnSetting) {
+			for i := range s {
+				s[i].delta = false
+			}
+		}},
+		{"delta for timestamps only", set([]schema.Kind{schema.Int32, schema.Int64}, func(s *columnSetting) { s.delta = false })},
+		{"delta for decimals too", set([]schema.Kind{schema.Decimal}, delta)},
+		{"dictionary for ids too", set([]schema.Kind{schema.String}, dictionary)},
+		{"dictionary for floats too", set([]schema.Kind{schema.Float64}, dictionary)},
+		{"dictionary for decimals too", set([]schema.Kind{schema.Decimal}, dictionary)},
+		{"plain strings", set([]schema.Kind{schema.String}, func(s *columnSetting) { s.dictionary = false })},
+		{"without statistics", func(s []columnSetting) {
+			for i := range s {
+				s[i].noStatistics = true
+			}
+		}},
+	} {
+		b.Run(tt.name, func(b *testing.B) {
+			size := 0
+			for b.Loop() {
+				s := settingsFor(rec, market)
+				tt.change(s)
+				data, err := write(rec, market, Summary{}, s)
+				if err != nil {
+					b.Fatal(err)
+				}
+				size = len(data)
+			}
+			report(b, int(rec.NumRows()), size)
+		})
+	}
+}
+
+// BenchmarkRead sets Read beside the library's reader on a file the size of a
+// raw one and on a larger one.
+func BenchmarkRead(b *testing.B) {
+	for _, rows := range []int{2_000, 100_000} {
+		data, _, err := Encode(marketRecord(1, rows), market)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(fmt.Sprintf("rows=%d", rows), func(b *testing.B) {
+			theirs := testing.Benchmark(func(b *testing.B) {
+				for b.Loop() {
+					t, err := pqarrow.ReadTable(b.Context(), bytes.NewReader(data), nil, pqarrow.ArrowReadProperties{}, memory.DefaultAllocator)
+					if err != nil {
+						b.Fatal(err)
+					}
+					t.Release()
+				}
+			})
+			b.ResetTimer()
+			for b.Loop() {
+				f, err := OpenBytes("o", data)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err = f.Read(b.Context(), market, nil, nil); err != nil {
+					b.Fatal(err)
+				}
+			}
+			report(b, rows, len(data))
+			b.ReportMetric(float64(theirs.NsPerOp())/(float64(b.Elapsed().Nanoseconds())/float64(b.N)), "x-library")
+		})
+	}
+}
+
+func BenchmarkSort(b *testing.B) {
+	rec := marketRecord(1, 100_000)
+	rng := rand.New(rand.NewPCG(1, 1))
+	order := make([]int32, rec.NumRows())
+	for i := range order {
+		order[i] = int32(i)
+	}
+	rng.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+	shuffled := take(rec, order)
+	for b.Loop() {
+		if _, err := Sort(shuffled, market); err != nil {
+			b.Fatal(err)
+		}
+	}
+	report(b, len(order), 0)
+}
+
+func BenchmarkRowHashes(b *testing.B) {
+	rec := marketRecord(1, 100_000)
+	var hashes []SetHash
+	for b.Loop() {
+		hashes = RowHashes(rec, hashes[:0])
+	}
+	report(b, int(rec.NumRows()), 0)
+}
+
+// BenchmarkMerge merges 500 files of 2,000 rows, of which one in a hundred is
+// also in the next file.
+func BenchmarkMerge(b *testing.B) {
+	const files, rows = 500, 2_000
+	var objects [][]byte
+	var recs []arrow.RecordBatch
+	var before arrow.RecordBatch
+	for i := range files {
+		rec := marketRecord(uint64(i+10), rows)
+		if before != nil {
+			rec = must(Sort(must(Concat([]arrow.RecordBatch{before.NewSlice(0, rows/100), rec.NewSlice(0, rows-rows/100)}, market)), market))
+		}
+		before = rec
+		recs = append(recs, rec)
+		data, _, err := Encode(rec, market)
+		if err != nil {
+			b.Fatal(err)
+		}
+		objects = append(objects, data)
+	}
+	b.Run("merge", func(b *testing.B) {
+		for b.Loop() {
+			if _, _, err := Merge(recs, market); err != nil {
+				b.Fatal(err)
+			}
+		}
+		report(b, files*rows, 0)
+	})
+	b.Run("read, merge, encode", func(b *testing.B) {
+		size := 0
+		for b.Loop() {
+			read := make([]arrow.RecordBatch, files)
+			for i, o := range objects {
+				read[i] = must(must(OpenBytes("o", o)).Read(b.Context(), market, nil, nil))
+			}
+			merged, dropped, err := Merge(read, market)
+			if err != nil || dropped.Rows == 0 || dropped.Conflicts != 0 {
+				b.Fatal(dropped, err)
+			}
+			data, _, err := Encode(merged, market)
+			if err != nil {
+				b.Fatal(err)
+			}
+			size = len(data)
+		}
+		report(b, files*rows, size)
+	})
+}
