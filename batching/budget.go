@@ -117,20 +117,14 @@ func (b *Budget) release(n int64) bool {
 	return b.used >= 0
 }
 
-// force charges bytes that are held already: what a buffer grew by beyond its
-// estimate.
-func (b *Budget) force(n int64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.charge(n)
-}
-
-// opened notes that bytes already charged are in an open batch now; a negative
-// number, that they are in it no longer.
-func (b *Budget) opened(n int64) {
+// opened notes that n bytes are in an open batch now (a negative number: in it no
+// longer). All of them are charged already but for extra, what buffers grew by
+// beyond their estimate.
+func (b *Budget) opened(n, extra int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.open += n
+	b.charge(extra)
 }
 
 func (b *Budget) fits(n int64) bool { return b.used == 0 || b.used+n <= b.cap }

@@ -19,11 +19,12 @@ type Batcher struct {
 	clock  func() time.Time
 	emit   func(*Batch)
 
-	rowCost   int64 // most memory that a row's fixed-width values may take
-	emptyCost int64 // of a batch without rows
+	rowCost  int64 // most memory that a further row's fixed-width values may take
+	openCost int64 // of a batch with its first row
 
 	mu   sync.Mutex
 	open map[int32]*Batch
+	days map[int32]struct{} // scratch of estimate
 }
 
 // MessageCost is what holding one message is charged beyond its rows: the
@@ -36,9 +37,8 @@ const MessageCost = 1 << 10
 func New(def *schema.Definition, policy Policy, budget *Budget, clock func() time.Time, emit func(*Batch)) *Batcher {
 	b := &Batcher{
 		def: def, policy: policy, budget: budget, clock: clock, emit: emit,
-		rowCost:   rowCost(def),
-		emptyCost: schema.NewColumns(def).Bytes(),
-		open:      map[int32]*Batch{},
+		rowCost: rowCost(def), openCost: openCost(def),
+		open: map[int32]*Batch{}, days: map[int32]struct{}{},
 	}
 	budget.register(b)
 	return b
@@ -61,6 +61,19 @@ func rowCost(def *schema.Definition) int64 {
 	return int64(2 * width)
 }
 
+// openCost is what a batch of one row holds: its buffers start with room for a few.
+func openCost(def *schema.Definition) int64 {
+	c := schema.NewColumns(def)
+	c.Begin()
+	for i, f := range def.Fields {
+		if f.Kind == schema.String {
+			c.SetString(i, []byte("a string of 24 characters"))
+		}
+	}
+	c.Commit()
+	return c.Bytes()
+}
+
 // Add copies the rows of one message into the batches of their days, each of
 // which holds r until it is settled. payload is the size of the message, a bound
 // on its strings. Add blocks while the budget is full; an error means that ctx
@@ -78,13 +91,13 @@ func (b *Batcher) Add(ctx context.Context, rows *schema.Columns, payload int, r 
 	var full []*Batch
 	b.mu.Lock()
 	for from := 0; from < n; {
-		day := rows.Day(from)
-		batch := b.batch(day)
+		batch, opened := b.batch(rows.Day(from))
 		to := runEnd(rows, from, b.room(batch))
-		charge := rest // the last part takes what is left
-		if to < n {
-			charge = min(rest, int64(to-from)*perRow)
+		charge := int64(to-from)*perRow + MessageCost
+		if opened {
+			charge += b.openCost
 		}
+		charge = min(charge, rest)
 		rest -= charge
 		b.append(batch, rows, from, to, charge, r)
 		if s := b.full(batch); s != 0 {
@@ -94,22 +107,21 @@ func (b *Batcher) Add(ctx context.Context, rows *schema.Columns, payload int, r 
 	}
 	b.mu.Unlock()
 	b.emitAll(full)
-	b.budget.relieve()
+	b.budget.Release(rest)
 	return nil
 }
 
-// estimate is what the rows will take in their batches. It need not be exact:
-// what buffers grow by beyond it is charged afterwards.
+// estimate is the most that the rows should take. It supposes that no batch is
+// open: those that are may be sealed while the message waits for memory. It need
+// not be exact: what buffers grow by beyond it is charged afterwards.
 func (b *Batcher) estimate(rows *schema.Columns, perRow int64) int64 {
-	total := MessageCost + int64(rows.Len())*perRow
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	clear(b.days)
 	for from := 0; from < rows.Len(); from = runEnd(rows, from, rows.Len()) {
-		if b.open[rows.Day(from)] == nil {
-			total += b.emptyCost
-		}
+		b.days[rows.Day(from)] = struct{}{}
 	}
-	return total
+	return int64(len(b.days))*(b.openCost+MessageCost) + int64(rows.Len())*perRow
 }
 
 // runEnd is the end of the rows of one day that start at from, at most limit.
@@ -121,11 +133,12 @@ func runEnd(rows *schema.Columns, from, limit int) int {
 	return to
 }
 
-func (b *Batcher) batch(day int32) *Batch {
+// batch is the open batch of a day, and whether it was opened just now.
+func (b *Batcher) batch(day int32) (batch *Batch, opened bool) {
 	if batch := b.open[day]; batch != nil {
-		return batch
+		return batch, false
 	}
-	batch := &Batch{
+	batch = &Batch{
 		Key:    partition.Key{Type: b.def.Name, Day: partition.Day(day)},
 		Rows:   schema.NewColumns(b.def),
 		Opened: b.clock(),
@@ -133,7 +146,7 @@ func (b *Batcher) batch(day int32) *Batch {
 		budget: b.budget,
 	}
 	b.open[day] = batch
-	return batch
+	return batch, true
 }
 
 // room is the number of rows that a batch still takes.
@@ -144,6 +157,8 @@ func (b *Batcher) room(batch *Batch) int {
 	return b.policy.Rows - batch.Rows.Len()
 }
 
+// append charges what it can to the message's share; the rest of what the batch
+// grew by is held already and charged on top.
 func (b *Batcher) append(batch *Batch, rows *schema.Columns, from, to int, charge int64, r *Receipt) {
 	batch.Rows.Append(rows, from, to)
 	batch.charged += charge
@@ -152,12 +167,9 @@ func (b *Batcher) append(batch *Batch, rows *schema.Columns, from, to int, charg
 		batch.receipts = append(batch.receipts, r)
 		batch.messages++
 	}
-	if over := b.held(batch) - batch.charged; over > 0 {
-		b.budget.force(over)
-		batch.charged += over
-		charge += over
-	}
-	b.budget.opened(charge)
+	over := max(0, b.held(batch)-batch.charged)
+	batch.charged += over
+	b.budget.opened(charge+over, over)
 }
 
 // held is the memory that a batch takes.
@@ -180,7 +192,7 @@ func (b *Batcher) full(batch *Batch) Seal {
 func (b *Batcher) seal(batch *Batch, why Seal) *Batch {
 	delete(b.open, int32(batch.Key.Day))
 	batch.Sealed = why
-	b.budget.opened(-batch.charged)
+	b.budget.opened(-batch.charged, 0)
 	return batch
 }
 
