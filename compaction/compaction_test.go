@@ -65,7 +65,7 @@ func TestContentsAreAFunctionOfTheRows(t *testing.T) {
 		{{symbol: "AAPL", second: 3, id: "m:3", published: 7, price: 99}}, // the same identity, another price
 		onDay(jan15+1, quotes("AAPL", 0, 4)),
 	}
-	for _, target := range []int64{0, 6 << 10} {
+	for _, target := range []int64{0, 2 << 10} {
 		var want map[string][]string
 		for _, order := range [][]int{{0, 1, 2, 3, 4, 5}, {5, 4, 3, 2, 1, 0}, {4, 2, 0, 1, 5, 3}} {
 			for _, every := range []int{1, 2, len(raw)} {
@@ -432,7 +432,7 @@ func TestFilesAreCutBetweenSymbols(t *testing.T) {
 		l.raw(quotes(fmt.Sprintf("S%02d", i), 0, 100)...)
 	}
 	l.raw(quotes("S07", 100, 3000)...) // larger than a file should be
-	const target = 16 << 10
+	const target = 12 << 10
 	l.compactWith(compaction.Options{TargetFileSize: target})
 	files := l.snapshot().Files(nil)
 	if len(files) < 3 {

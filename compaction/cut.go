@@ -27,7 +27,7 @@ func cut(merged rows, def *schema.Definition, target int64) ([]rows, error) {
 	if err != nil {
 		return nil, err
 	}
-	files := (bytes + target - 1) / target
+	files := max((bytes+target-1)/target, 1)
 	share := (int64(n) + files - 1) / files
 	var parts []rows
 	start := 0
@@ -56,22 +56,21 @@ func ends(s symbols, n, share int) []int {
 	return append(all, n)
 }
 
-// encodedSize estimates the size of rec as one file. What surely fits is not
-// worth an estimate.
+// encodedSize is about the size of rec as one file: that of a small one, an
+// estimate for a large one, a bound for what surely fits.
 func encodedSize(rec arrow.RecordBatch, def *schema.Definition, target int64) (int64, error) {
-	plain := plainSize(rec)
+	plain, n := plainSize(rec), rec.NumRows()
 	if plain <= target {
 		return plain, nil
 	}
-	n := rec.NumRows()
+	if n <= samples*sampleRows {
+		data, _, err := columnar.Encode(rec, def)
+		return int64(len(data)), err
+	}
 	var encoded, of int64
 	for i := range int64(samples) {
 		from := i * n / samples
-		to := min(from+sampleRows, (i+1)*n/samples)
-		if from == to {
-			continue
-		}
-		sample := rec.NewSlice(from, to)
+		sample := rec.NewSlice(from, from+sampleRows)
 		data, _, err := columnar.Encode(sample, def)
 		if err != nil {
 			return 0, err
@@ -79,7 +78,7 @@ func encodedSize(rec arrow.RecordBatch, def *schema.Definition, target int64) (i
 		encoded += int64(len(data))
 		of += plainSize(sample)
 	}
-	return max(int64(float64(plain)*float64(encoded)/float64(of)), 1), nil
+	return int64(float64(plain) * float64(encoded) / float64(max(of, 1))), nil
 }
 
 // plainSize is the size of the values as they are, a function of the rows alone:

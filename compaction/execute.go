@@ -14,12 +14,32 @@ import (
 
 	"github.com/buffetbot/ingest/columnar"
 	"github.com/buffetbot/ingest/partition"
+	"github.com/buffetbot/ingest/schema"
 )
 
-// memoryFactor is the memory a group takes while it is worked on, as a multiple
-// of the bytes of its objects: a row of 70 bytes in an object is some 200 in
-// columns, and is there as input, as output, and read back.
-const memoryFactor = 10
+// Memory that a group takes while it is worked on, estimated.
+const (
+	copies      = 3  // of every row: as input, as output, and read back
+	inflated    = 4  // text and binary values, as a multiple of the bytes stored
+	leastPerRow = 24 // bytes stored, where the number of rows is not known
+)
+
+func memory(c Cost, def *schema.Definition) int64 {
+	rows := c.RawRows + c.LiveRows + c.Untold/leastPerRow
+	return copies*rows*width(def) + inflated*c.bytes()
+}
+
+// width is the bytes of a row in columns, long values apart.
+func width(def *schema.Definition) int64 {
+	bytes := int64(0)
+	for _, f := range def.Fields {
+		bytes += 8
+		if f.Kind == schema.Decimal {
+			bytes += 8
+		}
+	}
+	return bytes
+}
 
 // A result is what a group comes to: its share of a commit.
 type result struct {
@@ -29,11 +49,11 @@ type result struct {
 	consumed []string
 }
 
-// execute works on the groups of one commit, several at once as far as memory
-// allows. The results are in the order of the groups.
+// execute works on the groups of one commit, several at once as far as the
+// memory budget allows. The results are in the order of the groups.
 func (j *job) execute(ctx context.Context, groups []Group, done *int) []result {
 	results := make([]result, len(groups))
-	memory := semaphore.NewWeighted(j.o.MemoryBudget)
+	budget := semaphore.NewWeighted(j.o.MemoryBudget)
 	var mu sync.Mutex
 	finish := func(i int, r result) {
 		mu.Lock()
@@ -44,13 +64,13 @@ func (j *job) execute(ctx context.Context, groups []Group, done *int) []result {
 	}
 	p := pool.New().WithMaxGoroutines(j.o.Workers)
 	for i, g := range groups {
-		need := min(memoryFactor*(g.Cost.RawBytes+g.Cost.LiveBytes), j.o.MemoryBudget)
-		if err := memory.Acquire(ctx, need); err != nil {
+		need := min(memory(g.Cost, j.def), j.o.MemoryBudget)
+		if err := budget.Acquire(ctx, need); err != nil {
 			finish(i, failed(g, err))
 			continue
 		}
 		p.Go(func() {
-			defer memory.Release(need)
+			defer budget.Release(need)
 			finish(i, j.merge(ctx, g))
 		})
 	}

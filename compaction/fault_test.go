@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/sourcegraph/conc/pool"
@@ -19,7 +22,9 @@ import (
 
 // busy is a lake with a table, and something of everything to compact: new rows,
 // duplicates, a new day, a day of duplicates only, a file per symbol.
-func busy(t testing.TB, store objstore.Store) *lake {
+func busy(t testing.TB, store *objstore.Mem) *lake {
+	start, ticks := time.Now(), atomic.Int64{}
+	store.Clock = func() time.Time { return start.Add(time.Duration(ticks.Add(1)) * time.Millisecond) }
 	l := newLake(t, store)
 	l.raw(append(quotes("AAPL", 0, 40), quotes("MSFT", 0, 40)...)...)
 	l.raw(onDay(jan15+1, quotes("AAPL", 0, 5))...)
@@ -31,7 +36,7 @@ func busy(t testing.TB, store objstore.Store) *lake {
 	return l
 }
 
-var manyFiles = compaction.Options{TargetFileSize: 6 << 10, MaxCommitGroups: 2, Workers: 1}
+var manyFiles = compaction.Options{TargetFileSize: 2 << 10, MaxCommitGroups: 2, Workers: 1}
 
 // watch says what a reader finds wrong now: with the contract, or with the rows
 // he gets, which are always all that were ever made durable (C1, C4).
@@ -76,6 +81,9 @@ func TestFaultSweep(t *testing.T) {
 	calm := busy(t, objstore.NewMem())
 	calm.compactWith(manyFiles)
 	want := calm.contents()
+	if n := len(want["market_data/2024-01-15"]); n != 3 {
+		t.Fatalf("%d files on the first day, want one a symbol", n)
+	}
 	for _, tt := range []struct {
 		name  string
 		mode  objtest.Mode
@@ -88,7 +96,8 @@ func TestFaultSweep(t *testing.T) {
 		{"cut short", objtest.Truncate, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			for k := 0; ; k++ {
+			t.Parallel()
+			sweep(t, func(t *testing.T, k int) bool {
 				l := busy(t, objstore.NewMem())
 				faults := &objtest.Faults{Store: l.store, FailAt: k, Mode: tt.mode, Times: tt.times}
 				watched := &hooked{Store: faults, after: func(op, name string) {
@@ -110,12 +119,20 @@ func TestFaultSweep(t *testing.T) {
 				if n := len(l.objects("metadata/")); n != 3 {
 					t.Errorf("operation %d: %d manifests, want 3", k, n)
 				}
-				if !faults.Fired() {
-					t.Logf("%d operations", k)
-					break
-				}
-			}
+				return faults.Fired()
+			})
 		})
+	}
+}
+
+// sweep runs one fault after the other, until one is not met. Waiting between
+// tries takes no time.
+func sweep(t *testing.T, run func(t *testing.T, k int) (met bool)) {
+	for k, met := 0, true; met; k++ {
+		synctest.Test(t, func(t *testing.T) { met = run(t, k) })
+		if !met {
+			t.Logf("%d operations", k)
+		}
 	}
 }
 

@@ -24,12 +24,16 @@ type Group struct {
 type Cost struct {
 	RawBytes, LiveBytes int64
 	RawRows             int64 // as far as the listing tells
+	Untold              int64 // bytes of the raw objects whose rows the listing does not tell
 	LiveRows            int64
 }
 
+// bytes is all that is read.
+func (c Cost) bytes() int64 { return c.RawBytes + c.LiveBytes }
+
 // String is the group as a line of a plan.
 func (g Group) String() string {
-	return fmt.Sprintf("%s: %s; reads %s", g.Key, g.Why, size(g.Cost.RawBytes+g.Cost.LiveBytes))
+	return fmt.Sprintf("%s: %s; reads %s", g.Key, g.Why, size(g.Cost.bytes()))
 }
 
 // Plan says which raw objects are to be merged, one group a partition, in order
@@ -61,6 +65,8 @@ func newGroup(key partition.Key, raw []partition.RawFile, s *partition.Snapshot,
 		g.Cost.RawBytes += r.Object.Size
 		if r.Summary != nil {
 			g.Cost.RawRows += r.Summary.Rows
+		} else {
+			g.Cost.Untold += r.Object.Size
 		}
 	}
 	for _, f := range g.Live {
@@ -117,11 +123,11 @@ func batches(groups []Group, o Options) [][]Group {
 	start, files, bytes := 0, 0, int64(0)
 	for i, g := range groups {
 		files += len(g.Raw)
-		bytes += g.Cost.RawBytes + g.Cost.LiveBytes
+		bytes += g.Cost.bytes()
 		full := i-start >= o.MaxCommitGroups || files > o.MaxCommitRawFiles || bytes > o.MaxCommitBytes
 		if full && i > start {
 			all = append(all, groups[start:i])
-			start, files, bytes = i, len(g.Raw), g.Cost.RawBytes+g.Cost.LiveBytes
+			start, files, bytes = i, len(g.Raw), g.Cost.bytes()
 		}
 	}
 	if start < len(groups) {
