@@ -73,5 +73,9 @@ func (s *Server) Close() error { return s.close() }
 
 func (s *Server) stop() error {
 	s.grpc.Stop()
-	return errors.Join(<-s.served, s.fake.Close())
+	served := <-s.served
+	if errors.Is(served, grpc.ErrServerStopped) {
+		served = nil // stopped before it began
+	}
+	return errors.Join(served, s.fake.Close())
 }
