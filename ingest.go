@@ -112,8 +112,8 @@ func openStore(ctx context.Context, c Config) (objstore.Store, func() error, err
 		return store, func() error { return nil }, err
 	}
 	bucket, err := gcp.OpenBucket(ctx, gcp.StorageConfig{
-		Bucket: strings.TrimSuffix(strings.TrimPrefix(c.Bucket, "gs://"), "/"),
-		KMSKey: c.KMSKey, MaxConnections: c.Connections,
+		Bucket:     strings.TrimSuffix(strings.TrimPrefix(c.Bucket, "gs://"), "/"),
+		KMSKeyName: c.KMSKey, MaxConnections: c.Connections,
 	})
 	if err != nil {
 		return nil, nil, err

@@ -131,7 +131,7 @@ func (w *world) ingestor(args ...string) {
 }
 
 func (w *world) ingestorArgs(args ...string) []string {
-	return append([]string{"--data-bucket", w.bucket, "--create", "--flush-age", "2s", "--listen", "127.0.0.1:0"}, args...)
+	return append([]string{"--data-bucket", w.bucket, "--create", "--flush-age", "2s"}, args...)
 }
 
 // start runs an ingestor that the test kills.

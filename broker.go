@@ -1,0 +1,200 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/sourcegraph/conc"
+	"google.golang.org/api/option"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/buffetbot/ingest/deadletter"
+	"github.com/buffetbot/ingest/gcp"
+	"github.com/buffetbot/ingest/pipeline"
+	"github.com/buffetbot/ingest/schema"
+)
+
+// A broker is the project's Pub/Sub as an ingestor needs it.
+type broker struct {
+	client *gcp.PubSub
+	topics []*gcp.Topic
+}
+
+// openPubSub connects to an emulator at endpoint, or where that is empty to
+// wherever the environment says.
+func openPubSub(ctx context.Context, project, endpoint string) (*gcp.PubSub, error) {
+	c := gcp.PubSubConfig{Project: project}
+	if endpoint != "" {
+		c.Options = []option.ClientOption{
+			option.WithEndpoint(endpoint),
+			option.WithoutAuthentication(),
+			option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())),
+		}
+	}
+	return gcp.OpenPubSub(ctx, c)
+}
+
+func dial(ctx context.Context, c IngestConfig) (*broker, error) {
+	client, err := openPubSub(ctx, c.Project, c.Endpoint)
+	if err != nil {
+		return nil, err
+	}
+	return &broker{client: client}, nil
+}
+
+func (b *broker) close() error {
+	for _, t := range b.topics {
+		t.Close()
+	}
+	return b.client.Close()
+}
+
+// deadLetterTopic gives the publisher of rejected records.
+func (b *broker) deadLetterTopic(ctx context.Context, c IngestConfig) (deadletter.Publisher, error) {
+	if c.Broker.Create {
+		if err := b.client.EnsureTopics(ctx, c.Broker.DeadLetterTopic); err != nil {
+			return nil, err
+		}
+	}
+	t := b.client.Topic(c.Broker.DeadLetterTopic, gcp.TopicSettings{})
+	b.topics = append(b.topics, t)
+	return t, nil
+}
+
+// perMessage is what a held message is taken to cost, to bound how many are: its
+// rows, its receipt, and the client's own bookkeeping.
+const perMessage = 4 << 10
+
+// subscription gives the source of a data type's messages, and makes sure that
+// it is there.
+func (b *broker) subscription(ctx context.Context, c IngestConfig, def *schema.Definition) (pipeline.Source, error) {
+	topic := def.Topic
+	if def.Name == deadLetters {
+		topic = c.Broker.DeadLetterTopic
+	}
+	name := c.Broker.Subscription[def.Name]
+	if name == "" {
+		name = topic + "-ingest"
+	}
+	if err := b.ensure(ctx, c.Broker.Create, topic, name); err != nil {
+		return nil, err
+	}
+	budget := int64(c.Ingest.MemoryBudget)
+	return b.client.Subscription(name, gcp.SubscriptionSettings{
+		MaxOutstandingMessages: int(min(max(budget/perMessage, 1000), 100_000)),
+		MaxOutstandingBytes:    int(max(budget, 16<<20)),
+		NumGoroutines:          max(c.Broker.Streams, 1),
+		DrainTimeout:           2 * c.Ingest.DrainDeadline,
+	}), nil
+}
+
+func (b *broker) ensure(ctx context.Context, create bool, topic, subscription string) error {
+	if !create {
+		return b.client.CheckSubscription(ctx, subscription, topic)
+	}
+	if err := b.client.EnsureTopics(ctx, topic); err != nil {
+		return err
+	}
+	return b.client.EnsureSubscriptions(ctx, gcp.SubscriptionSpec{Name: subscription, Topic: topic})
+}
+
+// A PublisherConfig says where to publish.
+type PublisherConfig struct {
+	Project  string
+	Endpoint string // host:port of an emulator; empty: PUBSUB_EMULATOR_HOST, else Google Cloud
+	Create   bool   // create the topics of the built-in data types, and their subscriptions, where they are missing
+}
+
+// A Publisher publishes to several topics, with many messages in flight.
+type Publisher struct {
+	broker *broker
+	topics map[string]*gcp.Topic
+
+	outcomes conc.WaitGroup
+	mu       sync.Mutex
+	sent     int
+	failed   []error
+}
+
+// NewPublisher connects to the broker.
+func NewPublisher(ctx context.Context, c PublisherConfig) (*Publisher, error) {
+	b, err := dial(ctx, IngestConfig{Project: c.Project, Endpoint: c.Endpoint})
+	if err != nil {
+		return nil, err
+	}
+	p := &Publisher{broker: b, topics: map[string]*gcp.Topic{}}
+	if c.Create {
+		if err := p.create(ctx); err != nil {
+			return nil, errors.Join(err, b.close())
+		}
+	}
+	return p, nil
+}
+
+func (p *Publisher) create(ctx context.Context) error {
+	registry, err := schema.Builtin()
+	if err != nil {
+		return err
+	}
+	for _, dataType := range registry.Types() {
+		def, _ := registry.Latest(dataType)
+		if err := p.broker.ensure(ctx, true, def.Topic, def.Topic+"-ingest"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Publish hands m to the broker's client and returns; Close tells how it went.
+// m must not change until then. It is for one goroutine.
+func (p *Publisher) Publish(ctx context.Context, topic string, m *schema.Message) error {
+	t := p.topics[topic]
+	if t == nil {
+		t = p.broker.client.Topic(topic, gcp.TopicSettings{})
+		p.topics[topic], p.broker.topics = t, append(p.broker.topics, t)
+	}
+	if err := p.firstFailure(); err != nil {
+		return err
+	}
+	publication := t.Start(ctx, m)
+	p.outcomes.Go(func() {
+		_, err := publication.ID(ctx)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if err != nil {
+			p.failed = append(p.failed, fmt.Errorf("topic %s: %w", topic, err))
+			return
+		}
+		p.sent++
+	})
+	return nil
+}
+
+func (p *Publisher) firstFailure() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.failed) == 0 {
+		return nil
+	}
+	return p.failed[0]
+}
+
+// Close waits for every outcome and says how many messages the broker has.
+func (p *Publisher) Close() (sent int, err error) {
+	for _, t := range p.topics {
+		t.Flush()
+	}
+	p.outcomes.Wait()
+	err = p.firstFailure()
+	if n := len(p.failed); n > 1 {
+		err = fmt.Errorf("%w (and %d messages more)", err, n-1)
+	}
+	if closeErr := p.broker.close(); closeErr != nil && !strings.Contains(closeErr.Error(), "closing") {
+		err = errors.Join(err, closeErr)
+	}
+	return p.sent, err
+}

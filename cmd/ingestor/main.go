@@ -1,0 +1,92 @@
+// Command ingestor takes messages from Pub/Sub into the lake's raw files.
+//
+//	subscriptions ─▶ validate ─▶ micro-batches ─▶ raw/*.parquet, then ack
+//	                    └─▶ dead letters
+//
+// SIGTERM drains: it stops taking messages, makes durable what it holds, acks,
+// and ends with 0. A second SIGTERM ends at once; what was not acknowledged is
+// delivered again.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"go.uber.org/zap"
+
+	"github.com/buffetbot/ingest"
+	"github.com/buffetbot/ingest/config"
+	"github.com/buffetbot/ingest/embedded"
+	"github.com/buffetbot/ingest/telemetry"
+)
+
+const description = `Take messages from Google Cloud Pub/Sub into a lake: validated, in micro-batches, as snappy Parquet.
+A message is acknowledged once every row of it is durable; a record that cannot be accepted becomes a dead letter.
+
+Example:  ingestor --project my-project --data-bucket my-lake
+          ingestor --embedded --data-bucket file:///var/lake --idle-exit 10s`
+
+type settings struct {
+	config.Store
+	config.Types
+	config.Broker
+	config.Ingest
+	config.Log
+}
+
+// Problems implements the check of config.Parse.
+func (s *settings) Problems() []error {
+	all := append(s.Store.Problems(), s.Ingest.Problems()...)
+	if s.Project == "" && !s.Embedded {
+		all = append(all, fmt.Errorf("no project: set --project or GOOGLE_CLOUD_PROJECT, or --embedded for a Pub/Sub server of our own"))
+	}
+	return all
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	go func() { <-ctx.Done(); stop() }() // the second signal ends the process at once
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	os.Exit(config.Exit("ingestor", err))
+}
+
+func run(ctx context.Context, args []string, out, diagnostics io.Writer) error {
+	var s settings
+	if _, err := config.Parse(&s, "ingestor", description, args, out); err != nil {
+		return err
+	}
+	log, err := telemetry.NewLogger(diagnostics, s.LogFormat, s.LogLevel)
+	if err != nil {
+		return config.Usagef("%w", err)
+	}
+	lake, err := ingest.Open(ctx, ingest.ConfigOf(s.Store, log))
+	if err != nil {
+		return err
+	}
+	defer lake.Close()
+	c := ingest.IngestConfig{Project: s.Project, Types: s.Types.Types, Broker: s.Broker, Ingest: s.Ingest}
+	if s.Embedded {
+		server, err := embedded.Start(s.EmbeddedAddr)
+		if err != nil {
+			return err
+		}
+		defer server.Close()
+		c.Endpoint, c.Broker.Create = server.Addr(), true
+		if c.Project == "" {
+			c.Project = "local"
+		}
+		log.Info("embedded Pub/Sub: export PUBSUB_EMULATOR_HOST="+server.Addr(), zap.String("project", c.Project))
+	}
+	ingestor, err := lake.NewIngestor(ctx, c)
+	if err != nil {
+		return err
+	}
+	log.Info("ingesting", zap.String("lake", s.DataBucket), zap.String("project", c.Project))
+	err = ingestor.Run(ctx)
+	fmt.Fprintf(out, "ingested%s\n", ingestor.Report())
+	return err
+}

@@ -1,0 +1,298 @@
+package ingest
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sourcegraph/conc/pool"
+	"go.uber.org/zap"
+
+	"github.com/buffetbot/ingest/batching"
+	"github.com/buffetbot/ingest/config"
+	"github.com/buffetbot/ingest/deadletter"
+	"github.com/buffetbot/ingest/pipeline"
+	"github.com/buffetbot/ingest/schema"
+	"github.com/buffetbot/ingest/sink"
+)
+
+// deadLetters is the data type that rejected records become.
+const deadLetters = "dead_letters"
+
+// An IngestConfig says what an ingestor receives and how it batches.
+type IngestConfig struct {
+	Project  string
+	Endpoint string   // host:port of an emulator; empty: PUBSUB_EMULATOR_HOST, else Google Cloud
+	Types    []string // data types; none: all of the registry
+	Broker   config.Broker
+	Ingest   config.Ingest
+}
+
+// An Ingestor takes messages of several data types into one lake, a pipeline
+// each, under one memory budget.
+type Ingestor struct {
+	types     []string
+	pipelines map[string]*pipeline.Pipeline
+	idle      time.Duration
+	lag       time.Duration
+	broker    *broker
+	log       *zap.Logger
+}
+
+// NewIngestor connects to the broker and makes sure that every subscription is
+// there. It starts nothing; Run does.
+func (l *Lake) NewIngestor(ctx context.Context, c IngestConfig) (*Ingestor, error) {
+	types, err := l.CheckTypes(c.Types)
+	if err != nil {
+		return nil, config.Usagef("--types: %w", err)
+	}
+	if err := l.checkKeys(c); err != nil {
+		return nil, &config.UsageError{Err: err}
+	}
+	b, err := dial(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	i := &Ingestor{types: types, pipelines: map[string]*pipeline.Pipeline{}, idle: c.Ingest.IdleExit, broker: b, log: l.log}
+	if c.Broker.Embedded {
+		i.lag = time.Second
+	}
+	if err := i.wire(ctx, l, c); err != nil {
+		return nil, errors.Join(err, b.close())
+	}
+	return i, nil
+}
+
+// checkKeys refuses settings for data types that do not exist.
+func (l *Lake) checkKeys(c IngestConfig) error {
+	var all []error
+	for flag, names := range map[string][]string{"--subscription": slices.Collect(maps.Keys(c.Broker.Subscription)), "--level": slices.Collect(maps.Keys(c.Ingest.Level))} {
+		for _, name := range names {
+			if _, err := l.CheckTypes([]string{name}); err != nil {
+				all = append(all, fmt.Errorf("%s: %w", flag, err))
+			}
+		}
+	}
+	return errors.Join(all...)
+}
+
+// wire makes a pipeline of every data type:
+//
+//	subscription ─▶ decoder ─▶ batches ─▶ sink ─▶ raw/
+//	                   └─▶ dead-letters topic
+func (i *Ingestor) wire(ctx context.Context, l *Lake, c IngestConfig) error {
+	writer, err := newWriter()
+	if err != nil {
+		return err
+	}
+	budget := batching.NewBudget(int64(c.Ingest.MemoryBudget))
+	files := sink.New(l.store, sink.Config{Writer: writer, OwnFileRows: c.Ingest.OwnFileRows})
+	letters, err := i.broker.deadLetterTopic(ctx, c)
+	if err != nil {
+		return err
+	}
+	for _, dataType := range i.types {
+		def, _ := l.registry.Latest(dataType)
+		source, err := i.broker.subscription(ctx, c, def)
+		if err != nil {
+			return err
+		}
+		decoders, err := decoders(def, c)
+		if err != nil {
+			return err
+		}
+		i.pipelines[dataType] = pipeline.New(pipeline.Config{
+			Definition: def, NewDecoder: decoders, Source: source, Sink: files,
+			DeadLetters: letters, Payloads: l.store,
+			Policy: batching.Policy{Rows: c.Ingest.FlushRows, Bytes: int64(c.Ingest.FlushBytes), Age: c.Ingest.FlushAge},
+			Budget: budget, Drain: c.Ingest.DrainDeadline, Log: l.log.With(zap.String("data_type", dataType)),
+		})
+	}
+	return nil
+}
+
+// decoders makes the decoders of one data type, one for each worker.
+func decoders(def *schema.Definition, c IngestConfig) (func() pipeline.Decoder, error) {
+	if def.Name == deadLetters {
+		if _, err := deadletter.NewDecoder(def); err != nil {
+			return nil, err
+		}
+		return func() pipeline.Decoder { d, _ := deadletter.NewDecoder(def); return d }, nil
+	}
+	level := schema.Standard
+	if name := c.Ingest.Level[def.Name]; name != "" {
+		var err error
+		if level, err = config.ParseLevel(name); err != nil {
+			return nil, config.Usagef("--level %s: %w", def.Name, err)
+		}
+	}
+	return func() pipeline.Decoder { return def.NewDecoder(level) }, nil
+}
+
+// newWriter makes the writer part of object names: new at each start, so that
+// two runs never share a name.
+func newWriter() (string, error) {
+	var b [6]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		return "", fmt.Errorf("writer id: %w", err)
+	}
+	return hex.EncodeToString(b[:]), nil
+}
+
+// Run takes messages until ctx ends or, with an idle exit, until nothing has
+// arrived for that long and everything is durable. It returns when all is
+// drained; an error means that something was handed back to the broker.
+//
+// The dead letters' own pipeline ends last: the others still feed it while they
+// drain.
+func (i *Ingestor) Run(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	lettersCtx, stopLetters := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopLetters()
+
+	feeders := pool.New().WithContext(ctx).WithCancelOnError()
+	last := pool.New().WithErrors()
+	for _, dataType := range i.types {
+		p := i.pipelines[dataType]
+		if dataType == deadLetters {
+			last.Go(func() error {
+				err := named(dataType, p.Run)(lettersCtx)
+				if err != nil {
+					stop()
+				}
+				return err
+			})
+			continue
+		}
+		feeders.Go(named(dataType, p.Run))
+	}
+	watcher := pool.New()
+	watcher.Go(func() { i.watch(ctx, stop) })
+	last.Go(func() error {
+		if len(i.types) == 1 && i.types[0] == deadLetters {
+			<-ctx.Done()
+		}
+		err := feeders.Wait()
+		stop()
+		i.settle(lettersCtx)
+		stopLetters()
+		return err
+	})
+	err := last.Wait()
+	watcher.Wait()
+	return errors.Join(err, i.broker.close())
+}
+
+func named(dataType string, run func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if err := run(ctx); err != nil {
+			return fmt.Errorf("ingest %s: %w", dataType, err)
+		}
+		return nil
+	}
+}
+
+// watch ends the run once every pipeline has been idle for long enough.
+func (i *Ingestor) watch(ctx context.Context, stop func()) {
+	if i.idle == 0 {
+		return
+	}
+	tick := time.NewTicker(max(min(i.idle/4, time.Second), time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if i.quiet(i.idle) {
+				i.log.Info("idle: nothing has arrived and everything is durable", zap.Duration("for", i.idle))
+				stop()
+				return
+			}
+		}
+	}
+}
+
+func (i *Ingestor) quiet(d time.Duration) bool {
+	for _, p := range i.pipelines {
+		if p.Idle() < d {
+			return false
+		}
+	}
+	return true
+}
+
+// settle waits, with an embedded broker, until the last dead letters have come
+// back: it keeps nothing beyond the process.
+func (i *Ingestor) settle(ctx context.Context) {
+	p := i.pipelines[deadLetters]
+	if i.lag == 0 || p == nil {
+		return
+	}
+	deadline := time.After(10 * i.lag)
+	for p.Idle() < i.lag {
+		select {
+		case <-ctx.Done():
+			return
+		case <-deadline:
+			return
+		case <-time.After(i.lag / 10):
+		}
+	}
+}
+
+// Report says what the ingestor has done since it was made.
+func (i *Ingestor) Report() IngestReport {
+	r := IngestReport{Types: i.types, Stats: map[string]pipeline.Stats{}}
+	for dataType, p := range i.pipelines {
+		r.Stats[dataType] = p.Stats()
+	}
+	return r
+}
+
+// An IngestReport is what an ingestor has done, by data type.
+type IngestReport struct {
+	Types []string
+	Stats map[string]pipeline.Stats
+}
+
+// String is the report for people, a line for each data type.
+func (r IngestReport) String() string {
+	var b strings.Builder
+	for _, dataType := range r.Types {
+		s := r.Stats[dataType]
+		fmt.Fprintf(&b, "\n  %-13s %6d messages %8d rows in %3d files (%s)", dataType, s.Received, s.FlushedRows, s.Files, config.Bytes(s.FlushedBytes).Human())
+		if n := s.RejectedTotal(); n > 0 {
+			fmt.Fprintf(&b, ", %d rejected: %s", n, reasons(s.Rejected))
+		}
+		if n := coerced(s); n > 0 {
+			fmt.Fprintf(&b, ", %d values coerced", n)
+		}
+		if s.Nacked > 0 {
+			fmt.Fprintf(&b, ", %d messages handed back", s.Nacked)
+		}
+	}
+	return b.String()
+}
+
+func coerced(s pipeline.Stats) (n int64) {
+	for _, k := range s.Coercions {
+		n += k
+	}
+	return n
+}
+
+func reasons(counts map[schema.Reason]int64) string {
+	var parts []string
+	for _, reason := range slices.Sorted(maps.Keys(counts)) {
+		parts = append(parts, fmt.Sprintf("%d %s", counts[reason], reason))
+	}
+	return strings.Join(parts, ", ")
+}
