@@ -161,14 +161,12 @@ func stringMax(b []byte) any {
 	return nil
 }
 
-// nextRune is the next character both by code point and in UTF-16, in which
-// some engines compare: there, the characters from U+10000 on come before
-// U+E000.
+// nextRune is the next character, by code point, as which UTF-8 compares.
 func nextRune(r rune) (rune, bool) {
-	switch {
-	case r == utf8.MaxRune || r == 0xFFFF:
+	switch r {
+	case utf8.MaxRune:
 		return 0, false
-	case r == 0xD7FF: // surrogates follow
+	case 0xD7FF: // surrogates follow
 		return 0xE000, true
 	}
 	return r + 1, true

@@ -12,8 +12,8 @@ import (
 
 // Stats are the statistics of a file in the form of the log. A bound is a string
 // (String, Timestamp, Date) or a json.Number; a column without one is not in the
-// map. Bounds never narrow: no row lies outside of them, in any order an engine
-// may compare by.
+// map. Bounds never narrow: no row lies outside of them. Strings compare by their
+// bytes.
 type Stats struct {
 	NumRecords int64            `json:"numRecords"`
 	Min        map[string]any   `json:"minValues"`
