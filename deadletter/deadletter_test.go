@@ -166,8 +166,11 @@ func TestWhatDoesNotFitGoesToAnObject(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if !bytes.Equal(whole.Record, l.Record) {
+				t.Errorf("%d bytes of the record, want all %d", len(whole.Record), len(l.Record))
+			}
 			want := *l
-			want.PayloadRef = got.PayloadRef
+			want.PayloadRef, want.Record, whole.Record = got.PayloadRef, nil, nil // Diff is slow on megabytes
 			if want.Attributes == nil {
 				whole.Attributes = nil
 			}
@@ -180,7 +183,7 @@ func TestWhatDoesNotFitGoesToAnObject(t *testing.T) {
 
 func TestTheBrokersLimitsAreKept(t *testing.T) {
 	def := definition(t, "market_data")
-	text := rapid.OneOf(rapid.String(), rapid.StringN(900, 1300, 3000), rapid.Map(rapid.SliceOf(rapid.Byte()), func(b []byte) string { return string(b) }))
+	text := rapid.OneOf(rapid.String(), rapid.Map(rapid.IntRange(1000, 1300), func(n int) string { return "é" + strings.Repeat("x", n) }), rapid.Map(rapid.SliceOf(rapid.Byte()), func(b []byte) string { return string(b) }))
 	rapid.Check(t, func(rt *rapid.T) {
 		attributes := rapid.MapOfN(text, text, 0, 130).Draw(rt, "attributes")
 		r := schema.Rejection{Reason: schema.JSONSyntax, Field: text.Draw(rt, "field"), Value: text.Draw(rt, "value"),
