@@ -162,7 +162,11 @@ func (d *Dir) makeParents(dir string) error {
 	if known {
 		return nil
 	}
-	if err := d.root.MkdirAll(dir, 0o755); err != nil {
+	err := d.root.MkdirAll(dir, 0o755)
+	if errors.Is(err, fs.ErrExist) {
+		err = fmt.Errorf("%w: %w", syscall.ENOTDIR, err) // a file, so that a folder cannot be
+	}
+	if err != nil {
 		return err
 	}
 	for p := dir; p != "."; p = path.Dir(p) {
