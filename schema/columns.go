@@ -21,11 +21,11 @@ type Columns struct {
 	def    *Definition
 	schema *arrow.Schema
 	cols   []column
-	n      int      // rows
-	cap    int      // rows there is room for
-	set    []uint64 // columns that the open row has a value for
-	all    []uint64 // every column
-	added  []int32  // columns whose dictionary grew by an entry in the open row, in order
+	n      int     // rows
+	cap    int     // rows there is room for
+	set    bitset  // columns that the open row has a value for
+	all    bitset  // every column
+	added  []int32 // columns whose dictionary grew by an entry in the open row, in order
 	bytes  int64
 	remap  []int32 // scratch of Append
 }
@@ -56,13 +56,11 @@ func NewColumns(d *Definition) *Columns {
 		def:    d,
 		schema: d.Arrow(),
 		cols:   make([]column, len(d.Fields)),
-		set:    make([]uint64, d.words),
-		all:    make([]uint64, d.words),
 		bytes:  int64(len(d.Fields)) * int64(unsafe.Sizeof(column{})),
 	}
 	for i := range d.Fields {
 		c.cols[i].kind = d.Fields[i].Kind
-		c.all[i/64] |= 1 << (i % 64)
+		c.all.add(i)
 	}
 	return c
 }
@@ -94,7 +92,7 @@ func (c *Columns) Reset() {
 		}
 	}
 	c.n = 0
-	clear(c.set)
+	c.set = bitset{}
 	c.added = c.added[:0]
 }
 
@@ -161,10 +159,7 @@ func (col *column) width() int {
 }
 
 // mark notes that the open row has a value for the column.
-func (c *Columns) mark(col int) { c.set[uint(col)/64] |= 1 << (uint(col) % 64) }
-
-// isSet reports whether the open row has a value for the column.
-func (c *Columns) isSet(col int) bool { return c.set[uint(col)/64]&(1<<(uint(col)%64)) != 0 }
+func (c *Columns) mark(col int) { c.set.add(col) }
 
 // SetString sets the open row's value of a String column, as the setters below
 // do for theirs; the last value set counts. The bytes are copied.
@@ -197,6 +192,9 @@ func (c *Columns) setEntry(col int, entry int32) {
 	c.cols[col].i32[c.n] = entry
 	c.mark(col)
 }
+
+// staged is the entry that the open row has in a String column.
+func (c *Columns) staged(col int) int32 { return c.cols[col].i32[c.n] }
 
 // SetBinary copies v.
 func (c *Columns) SetBinary(col int, v []byte) {
@@ -251,8 +249,8 @@ func (c *Columns) SetDate(col int, days int32) { c.SetInt32(col, days) }
 
 // Commit makes the open row a row; what was not set is null.
 func (c *Columns) Commit() {
-	for w, set := range c.set {
-		for missing := c.all[w] &^ set; missing != 0; missing &= missing - 1 {
+	for w := range c.def.words {
+		for missing := c.all[w] &^ c.set[w]; missing != 0; missing &= missing - 1 {
 			c.cols[w*64+bits.TrailingZeros64(missing)].null(c.n)
 		}
 		c.set[w] = 0
@@ -290,7 +288,7 @@ func (c *Columns) Rollback() {
 		d.truncate(d.len() - 1)
 	}
 	c.added = c.added[:0]
-	clear(c.set)
+	c.set = bitset{}
 }
 
 // isNull reports whether a committed row has no value in the column.
@@ -393,6 +391,3 @@ func buffer[T int32 | int64 | float64 | decimal128.Num](s []T) *memory.Buffer {
 	size := len(s) * int(unsafe.Sizeof(*new(T)))
 	return memory.NewBufferBytes(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(s))), size))
 }
-
-// unset takes back the open row's value of a column.
-func (c *Columns) unset(col int) { c.set[uint(col)/64] &^= 1 << (uint(col) % 64) }

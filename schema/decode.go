@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"encoding/binary"
 	"mime"
 	"strings"
 	"unicode/utf8"
@@ -24,29 +25,27 @@ type Decoder struct {
 	names   map[string]int32 // name or alias -> slot
 	slots   []slot
 	next    []int32 // slot+1 -> the slot that followed it last time
-	limits  []int64 // of Decimal fields: the largest unscaled value
+	plans   []plan  // of the definition's own fields
 	program *program
 	version []byte // the definition's, for _schema_version
 
-	required  []uint64 // fields that must have a value
-	defaulted []uint64 // fields that have defaults
-	totals    [][coercions]int64
+	wanted bitset // fields that are required or have defaults
+	totals [][coercions]int64
 
 	// The open message.
 	message   *Message
-	data      []byte // up to the end of what may be read; offsets are those of message.Data
+	data      []byte
+	space     uint64 // what is white space: in lines a newline is not
 	rows      *Columns
 	id        []byte
-	idEntry   int32 // of id in the rows' dictionary, or -1
+	entries   entries
 	published int64
 	rejected  []Rejection
 
 	// The open record.
-	seen    []uint64 // fields whose name has come
-	from    []int32  // where a field's value starts in data
-	to      []int32  // and ends
-	via     []int32  // the slot it came by
-	values  []int64  // the row of numbers that rules compare
+	seen    bitset  // fields whose name has come
+	marks   []mark  // of the fields seen
+	values  []int64 // the row of numbers that rules compare
 	flags   int64
 	coerced []coerced
 	failure failure
@@ -57,12 +56,62 @@ type Decoder struct {
 	stack    []frame    // of skip
 	key      []byte
 	day      cachedDay
+	judged   struct { // the schema_version met last
+		version string
+		ok      bool
+	}
 }
+
+// entries are the numbers that the rows' dictionaries have for what is the same
+// in every row of a message, or -1.
+type entries struct{ id, version int32 }
+
+var unknownEntries = entries{-1, -1}
+
+// A plan is what decoding a value needs to know of its field, kept small and
+// close together.
+type plan struct {
+	kind     Kind
+	required bool
+	scale    int32
+	limit    int64 // of a Decimal: the largest unscaled value
+}
+
+// A mark says where in the data the value of a field is, and by which of its
+// names it came.
+type mark struct{ from, to, via int32 }
 
 // A slot is one name that a record may use for a field.
 type slot struct {
-	field  int32
-	quoted string // the name in quotes and its colon
+	head, headMask uint64 // the first eight bytes of quoted, or fewer
+	tail           uint64 // the last eight, where there are more than eight
+	field          int32
+	quoted         string // the name in quotes and its colon
+}
+
+func newSlot(field int, name string) slot {
+	s := slot{field: int32(field), quoted: `"` + name + `":`}
+	padded := append([]byte(s.quoted), make([]byte, 8)...)
+	s.head, s.headMask = binary.LittleEndian.Uint64(padded), ^uint64(0)
+	if n := len(s.quoted); n < 8 {
+		s.headMask = 1<<(8*n) - 1
+	} else {
+		s.tail = binary.LittleEndian.Uint64(padded[n-8:])
+	}
+	return s
+}
+
+// matches reports whether b starts with the name, its quotes and its colon. It
+// may miss one at the very end of b.
+func (s *slot) matches(b []byte) bool {
+	n := len(s.quoted)
+	if len(b) < n+8 || binary.LittleEndian.Uint64(b)&s.headMask != s.head {
+		return false
+	}
+	if n <= 8 {
+		return true
+	}
+	return binary.LittleEndian.Uint64(b[n-8:]) == s.tail && (n <= 16 || string(b[8:n-8]) == s.quoted[8:n-8])
 }
 
 // NewDecoder compiles the definition for a level.
@@ -70,17 +119,12 @@ func (d *Definition) NewDecoder(level Level) *Decoder {
 	program, _ := compileRules(d) // Parse has reported what is wrong
 	dec := &Decoder{
 		def: d, level: level, program: program,
-		names:     map[string]int32{},
-		version:   []byte(d.Version.String()),
-		limits:    make([]int64, len(d.Fields)),
-		required:  make([]uint64, d.words),
-		defaulted: make([]uint64, d.words),
-		seen:      make([]uint64, d.words),
-		from:      make([]int32, len(d.Fields)),
-		to:        make([]int32, len(d.Fields)),
-		via:       make([]int32, len(d.Fields)),
-		totals:    make([][coercions]int64, d.Own+1),
-		values:    append(make([]int64, len(d.Fields)), program.constants...),
+		names:   map[string]int32{},
+		version: []byte(d.Version.String()),
+		plans:   make([]plan, d.Own),
+		marks:   make([]mark, d.Own),
+		totals:  make([][coercions]int64, d.Own+1),
+		values:  append(make([]int64, len(d.Fields)), program.constants...),
 	}
 	for i := range d.Fields[:d.Own] {
 		dec.compile(i)
@@ -96,17 +140,12 @@ func (d *Decoder) compile(field int) {
 	f := &d.def.Fields[field]
 	for _, name := range append([]string{f.Name}, f.Aliases...) {
 		d.names[name] = int32(len(d.slots))
-		d.slots = append(d.slots, slot{int32(field), `"` + name + `":`})
+		d.slots = append(d.slots, newSlot(field, name))
 	}
-	if f.Required {
-		d.required[field/64] |= 1 << (field % 64)
+	if f.Required || len(f.Defaults) > 0 {
+		d.wanted.add(field)
 	}
-	if len(f.Defaults) > 0 {
-		d.defaulted[field/64] |= 1 << (field % 64)
-	}
-	if f.Kind == Decimal {
-		d.limits[field] = int64(pow10[f.Precision] - 1)
-	}
+	d.plans[field] = plan{kind: f.Kind, required: f.Required, scale: f.Scale, limit: int64(pow10[f.Precision] - 1)}
 }
 
 // Decode appends the message's good records to rows and returns the rejected
@@ -116,7 +155,8 @@ func (d *Decoder) compile(field int) {
 func (d *Decoder) Decode(m *Message, rows *Columns) []Rejection {
 	d.message, d.rows = m, rows
 	d.data, d.rejected = m.Data, d.rejected[:0]
-	d.idEntry, d.failure = -1, failure{}
+	d.entries, d.failure = unknownEntries, failure{}
+	d.space = documentSpace
 	d.coerced = d.coerced[:0]
 	d.forgetNames()
 	var bad string
@@ -204,11 +244,13 @@ func contentType(v string) (lines, ok bool) {
 // judges reports whether the definition can judge records of a version: its own,
 // or an older one of the same major version, whose fields are all here.
 func (d *Decoder) judges(version string) bool {
-	if strings.TrimPrefix(version, "v") == string(d.version[1:]) {
-		return true
+	if d.judged.version == version { // neighbours mostly say the same
+		return d.judged.ok
 	}
 	v, err := ParseVersion(version)
-	return err == nil && v.Major == d.def.Version.Major && v.Compare(d.def.Version) < 0
+	d.judged.version = strings.Clone(version)
+	d.judged.ok = err == nil && v.Major == d.def.Version.Major && v.Compare(d.def.Version) <= 0
+	return d.judged.ok
 }
 
 // A failure is why a record is rejected, before it is put into words.

@@ -6,7 +6,7 @@ import "bytes"
 // objects on lines of their own.
 func (d *Decoder) document(p int) {
 	all := d.data
-	p = skipSpace(all, p)
+	p = skipSpace(all, p, documentSpace)
 	switch {
 	case p == len(all):
 		d.fail(EmptyPayload, -1, p, "")
@@ -57,7 +57,7 @@ func (d *Decoder) objects(p int) {
 		end = extent(all, p)
 	}
 	if end >= 0 {
-		rest := skipSpace(all, end)
+		rest := skipSpace(all, end, documentSpace)
 		switch {
 		case rest == len(all):
 			d.settle(good, 0, 0, len(all))
@@ -90,49 +90,53 @@ func (d *Decoder) settle(good bool, index int32, from, to int) {
 }
 
 // lines takes every line from p on as one record; blank lines are none. However
-// a line is broken, the next one is whole.
+// a line is broken, the next one is whole: a newline is no white space here, and
+// in a string it is an error, so that no record runs on past its line.
 func (d *Decoder) lines(p int, index int32) {
 	all := d.data
+	d.space = lineSpace
 	first := index
-	for p < len(all) {
-		end := bytes.IndexByte(all[p:], '\n')
-		if end < 0 {
-			end = len(all)
-		} else {
-			end += p
+	for {
+		p = skipSpace(all, p, documentSpace)
+		if p == len(all) {
+			break
 		}
-		if from := skipSpace(all[:end], p); from < end {
-			to := trimRight(all, from, end)
-			d.data = all[:to]
-			d.settle(d.line(from, index), index, from, to)
-			index++
-		}
-		p = end + 1
+		p = d.line(p, index)
+		index++
 	}
-	d.data = all
+	d.space = documentSpace
 	if index == 0 && first == 0 {
 		d.fail(EmptyPayload, -1, len(all), "")
 		d.reject(0, 0, len(all))
 	}
 }
 
-// line decodes the record that ends with d.data.
-func (d *Decoder) line(p int, index int32) bool {
-	if d.data[p] != '{' {
-		if next := d.notAnObject(p); next >= 0 && skipSpace(d.data, next) < len(d.data) {
-			d.fail(TrailingData, -1, next, "")
+// line decodes and settles the record that starts at p, and returns the index of
+// the end of its line.
+func (d *Decoder) line(p int, index int32) int {
+	all := d.data
+	end := -1
+	if all[p] == '{' {
+		if end = d.record(p, index); end >= 0 {
+			end = skipSpace(all, end, lineSpace)
+			if end == len(all) || all[end] == '\n' {
+				d.settle(true, index, p, end)
+				return end
+			}
+			d.fail(TrailingData, -1, end, "")
 		}
-		return false
+	} else if end = d.notAnObject(p); end >= 0 {
+		end = skipSpace(all, end, lineSpace)
+		if end < len(all) && all[end] != '\n' {
+			d.fail(TrailingData, -1, end, "")
+		}
 	}
-	end := d.record(p, index)
-	if end < 0 {
-		return false
+	end = len(all)
+	if i := bytes.IndexByte(all[p:], '\n'); i >= 0 {
+		end = p + i
 	}
-	if end < len(d.data) {
-		d.fail(TrailingData, -1, end, "")
-		return false
-	}
-	return true
+	d.reject(index, p, trimRight(all, p, end))
+	return end
 }
 
 // array takes apart an array of records. A bad element costs itself alone; where
@@ -140,7 +144,7 @@ func (d *Decoder) line(p int, index int32) bool {
 // is one rejection.
 func (d *Decoder) array(open int) {
 	all := d.data
-	p := skipSpace(all, open+1)
+	p := skipSpace(all, open+1, documentSpace)
 	if p < len(all) && all[p] == ']' {
 		d.emptyArray(p + 1)
 		return
@@ -152,12 +156,12 @@ func (d *Decoder) array(open int) {
 			d.reject(index, from, len(all))
 			return
 		}
-		p = skipSpace(all, p)
+		p = skipSpace(all, p, documentSpace)
 		switch {
 		case p < len(all) && all[p] == ',':
-			p = skipSpace(all, p+1)
+			p = skipSpace(all, p+1, documentSpace)
 		case p < len(all) && all[p] == ']':
-			if p = skipSpace(all, p+1); p < len(all) {
+			if p = skipSpace(all, p+1, documentSpace); p < len(all) {
 				d.fail(TrailingData, -1, p, "after the array")
 				d.reject(index+1, p, len(all))
 			}
@@ -198,16 +202,22 @@ func (d *Decoder) element(p int, index int32) (next, end int) {
 
 func (d *Decoder) emptyArray(p int) {
 	reason := EmptyArray
-	if p = skipSpace(d.data, p); p < len(d.data) {
+	if p = skipSpace(d.data, p, documentSpace); p < len(d.data) {
 		reason = TrailingData
 	}
 	d.fail(reason, -1, p, "")
 	d.reject(0, 0, len(d.data))
 }
 
+// White space as bit sets of characters. In lines a newline is none.
+const (
+	lineSpace     uint64 = 1<<' ' | 1<<'\t' | 1<<'\r'
+	documentSpace        = lineSpace | 1<<'\n'
+)
+
 // skipSpace is the index of the first byte from p on that is not white space.
-func skipSpace(b []byte, p int) int {
-	for p < len(b) && b[p] <= ' ' && (b[p] == ' ' || b[p] == '\n' || b[p] == '\r' || b[p] == '\t') {
+func skipSpace(b []byte, p int, space uint64) int {
+	for p < len(b) && b[p] <= ' ' && space>>b[p]&1 != 0 {
 		p++
 	}
 	return p

@@ -10,7 +10,7 @@ import (
 func (d *Decoder) reject(index int32, from, to int) {
 	d.rows.Rollback()
 	d.coerced = d.coerced[:0]
-	d.idEntry = -1 // the row may have brought it
+	d.entries = unknownEntries // the row may have brought them
 	f := d.failure
 	d.failure = failure{}
 	r := Rejection{Index: index, Reason: f.reason, Offset: f.at, Record: d.message.Data[from:to:to]}

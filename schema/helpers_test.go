@@ -2,6 +2,7 @@ package schema
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -81,6 +82,7 @@ func record(dataType string, changes ...string) string {
 		values[k] = v
 		order = append(order, k)
 	}
+	slices.Sort(order)
 	for _, c := range changes {
 		k, v, _ := strings.Cut(c, "=")
 		if _, ok := values[k]; !ok {

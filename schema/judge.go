@@ -8,9 +8,10 @@ func (d *Decoder) keepsRules() bool {
 	for i := range d.program.derived {
 		d.derive(&d.program.derived[i])
 	}
+	set := &d.rows.set
 	for i := range d.program.tests {
 		t := &d.program.tests[i]
-		if !d.meets(t) {
+		if t.first&^set[0] != 0 || t.wide && !set.holds(&t.needs) || !d.meets(t) {
 			continue
 		}
 		r := &d.def.Rules[t.rule]
@@ -23,17 +24,10 @@ func (d *Decoder) keepsRules() bool {
 }
 
 // breaks sets the failure of a rejecting rule. The field to blame is the first
-// that the test names and the record sent.
+// that the test names.
 func (d *Decoder) breaks(t *test, r *Rule) bool {
-	field, at := d.def.SymbolField, 0
-	for _, f := range t.needs {
-		if f >= 0 {
-			field = f
-			break
-		}
-	}
-	at = int(d.from[field])
-	d.fail(RuleBroken, field, at, r.Name+" ("+r.When+")")
+	field := t.fields[0]
+	d.fail(RuleBroken, field, int(d.marks[field].from), r.Name+" ("+r.When+")")
 	return false
 }
 
@@ -50,13 +44,8 @@ func (d *Decoder) derive(v *derived) {
 	d.values[v.slot] = x
 }
 
-// meets reports whether the open row meets the test.
+// meets reports whether the open row, which has the fields, meets the test.
 func (d *Decoder) meets(t *test) bool {
-	for _, f := range t.needs {
-		if f >= 0 && !d.rows.isSet(f) {
-			return false
-		}
-	}
 	switch t.op {
 	case opIntGreater:
 		return d.values[t.left] > d.values[t.right]
@@ -82,11 +71,6 @@ func (d *Decoder) staged(f int) []byte {
 // contradicts reports whether a contract symbol says something else than the
 // fields it is made of: contract, underlying, expiration, type, strike.
 func (d *Decoder) contradicts(f []int) bool {
-	for _, field := range f {
-		if !d.rows.isSet(field) {
-			return false
-		}
-	}
 	o, ok := readOCC(d.staged(f[0]))
 	if !ok {
 		return false

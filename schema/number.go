@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"encoding/binary"
 	"math"
 	"math/bits"
 	"strconv"
@@ -61,6 +62,54 @@ func scanNumber(b []byte, p int) (n number, next int) {
 	}
 	n.end = int32(p)
 	return n, p
+}
+
+// shortNumber reads what most numbers are: no sign, no exponent, at most 18
+// digits, point of them after the point. next is -1 for everything else, be it a
+// number or not.
+func shortNumber(b []byte, p int) (digits uint64, point int32, next int) {
+	first := p
+	for p < len(b) && b[p]-'0' <= 9 {
+		digits = digits*10 + uint64(b[p]-'0')
+		p++
+	}
+	whole := p - first
+	if p >= len(b) || whole == 0 || whole > 1 && b[first] == '0' {
+		return 0, 0, -1
+	}
+	if b[p] == '.' {
+		p++
+		first = p
+		if len(b)-p >= 8 { // float noise: a fraction of many digits
+			if eight, ok := eightDigits(binary.LittleEndian.Uint64(b[p:])); ok {
+				digits = digits*1e8 + eight
+				p += 8
+			}
+		}
+		for p < len(b) && b[p]-'0' <= 9 {
+			digits = digits*10 + uint64(b[p]-'0')
+			p++
+		}
+		point = int32(p - first)
+		if p >= len(b) || point == 0 {
+			return 0, 0, -1
+		}
+	}
+	if b[p]|0x20 == 'e' || whole+int(point) > 18 {
+		return 0, 0, -1
+	}
+	return digits, point, p
+}
+
+// eightDigits is the number that eight digits write, read as a little-endian
+// word. Neighbours are joined to pairs, pairs to fours, fours to the whole.
+func eightDigits(w uint64) (n uint64, ok bool) {
+	w -= ones * '0'
+	if (w|(w+ones*0x76))&highs != 0 {
+		return 0, false
+	}
+	w = w*10 + w>>8
+	return (w&0x000000ff_000000ff*(100+1000000<<32) + w>>16&0x000000ff_000000ff*(1+10000<<32)) >> 32, true
 }
 
 // long reads the mantissa again, keeping the first 19 significant digits: the

@@ -1,5 +1,7 @@
 package schema
 
+import "unsafe"
+
 // record decodes the object at p into an open row of d.rows and returns the
 // index after it; -1 with the failure set if the record cannot be accepted. The
 // caller settles the row.
@@ -7,7 +9,7 @@ func (d *Decoder) record(p int, index int32) int {
 	d.rows.Begin()
 	d.flags = 0
 	d.coerced = d.coerced[:0]
-	clear(d.seen)
+	d.seen = bitset{}
 	d.forgetNames()
 	start := p
 	if p = d.members(p); p < 0 {
@@ -39,7 +41,7 @@ func (d *Decoder) forgetNames() {
 // result is after the closing one.
 func (d *Decoder) members(p int) int {
 	data := d.data
-	p = skipSpace(data, p+1)
+	p = skipSpace(data, p+1, d.space)
 	if p < len(data) && data[p] == '}' {
 		return p + 1
 	}
@@ -52,7 +54,7 @@ func (d *Decoder) members(p int) int {
 			p++
 		}
 		if p < len(data) && data[p] <= ' ' {
-			p = skipSpace(data, p)
+			p = skipSpace(data, p, d.space)
 		}
 		if s >= 0 {
 			last = s
@@ -64,7 +66,7 @@ func (d *Decoder) members(p int) int {
 			return -1
 		}
 		if p < len(data) && data[p] <= ' ' {
-			p = skipSpace(data, p)
+			p = skipSpace(data, p, d.space)
 		}
 		if p >= len(data) {
 			return d.fail(JSONSyntax, -1, p, "the object does not end")
@@ -81,7 +83,7 @@ func (d *Decoder) members(p int) int {
 			p++
 		}
 		if p < len(data) && data[p] <= ' ' {
-			p = skipSpace(data, p)
+			p = skipSpace(data, p, d.space)
 		}
 	}
 }
@@ -91,8 +93,8 @@ func (d *Decoder) members(p int) int {
 // after the colon.
 func (d *Decoder) name(p int, last int32) (s int32, next int) {
 	guess := d.next[last+1]
-	if q := d.slots[guess].quoted; len(d.data)-p >= len(q) && string(d.data[p:p+len(q)]) == q {
-		return guess, p + len(q)
+	if q := &d.slots[guess]; p < len(d.data) && q.matches(d.data[p:]) {
+		return guess, p + len(q.quoted)
 	}
 	if p >= len(d.data) || d.data[p] != '"' {
 		return -1, d.fail(JSONSyntax, -1, p, "want a name in quotes")
@@ -111,7 +113,7 @@ func (d *Decoder) name(p int, last int32) (s int32, next int) {
 		}
 		d.key = append(d.key[:0], name...)
 	}
-	if next = skipSpace(d.data, next); next >= len(d.data) || d.data[next] != ':' {
+	if next = skipSpace(d.data, next, d.space); next >= len(d.data) || d.data[next] != ':' {
 		return -1, d.fail(JSONSyntax, -1, next, "want : after a name")
 	}
 	return s, next + 1
@@ -131,26 +133,54 @@ func (d *Decoder) unknown(p int) int {
 	return next
 }
 
-// field decodes the value of a field.
+// field decodes the value at p of the field that a slot names, into the open row,
+// and returns the index after it.
 func (d *Decoder) field(s int32, p int) int {
 	f := int(d.slots[s].field)
-	w, bit := uint(f)/64, uint64(1)<<(uint(f)%64)
-	if d.seen[w]&bit != 0 {
+	if d.seen.has(f) {
 		return d.again(s, f, p)
 	}
-	d.seen[w] |= bit
-	d.via[f], d.from[f] = s, int32(p)
-	next := d.value(f, p)
-	if next < 0 && d.failure.field < 0 {
+	d.seen.add(f)
+	m := &d.marks[f]
+	m.via, m.from = s, int32(p)
+	next := -1
+	switch d.plans[f].kind {
+	case Decimal:
+		next = d.decimal(f, p)
+	case String:
+		next = d.stringValue(f, p)
+	case Float64:
+		next = d.float(f, p)
+	case Int64, Int32:
+		next = d.integer(f, p)
+	case Timestamp, Date:
+		next = d.time(f, p)
+	case Bool:
+		next = d.boolean(f, p)
+	default:
+		next = d.binary(f, p)
+	}
+	if next < 0 {
+		next = d.failed(f, p)
+	}
+	m.to = int32(next)
+	return next
+}
+
+// failed is what becomes of a value that could not be decoded: LENIENT makes
+// null of it if it can, otherwise -1.
+func (d *Decoder) failed(f, p int) int {
+	if d.failure.field < 0 {
 		d.failure.field = f
 	}
-	if next < 0 && d.failure.lossy && d.level == Lenient && d.required[w]&bit == 0 {
-		d.rows.unset(f)
-		if next = d.skip(p); next >= 0 {
-			d.coerce(f, nulled, p)
-		}
+	if !d.failure.lossy || d.level != Lenient || d.plans[f].required {
+		return -1
 	}
-	d.to[f] = int32(next)
+	d.rows.set.remove(f)
+	next := d.skip(p)
+	if next >= 0 {
+		d.coerce(f, nulled, p)
+	}
 	return next
 }
 
@@ -161,11 +191,12 @@ func (d *Decoder) again(s int32, f, p int) int {
 	if next < 0 {
 		return -1
 	}
-	if len(d.def.Fields[f].Aliases) == 0 || string(d.data[p:next]) != string(d.data[d.from[f]:d.to[f]]) {
+	m := &d.marks[f]
+	if len(d.def.Fields[f].Aliases) == 0 || string(d.data[p:next]) != string(d.data[m.from:m.to]) {
 		return d.fail(DuplicateKey, f, p, "")
 	}
 	name := d.slots[s].quoted
-	if s == d.via[f] || d.unseen(aliases, []byte(name), p, next) < 0 {
+	if s == m.via || d.unseen(aliases, []byte(name), p, next) < 0 {
 		return d.fail(DuplicateKey, f, p, "")
 	}
 	return next
@@ -173,8 +204,8 @@ func (d *Decoder) again(s int32, f, p int) int {
 
 // complete fills in defaults and sees that nothing required is missing.
 func (d *Decoder) complete(start int) bool {
-	for w := range d.seen {
-		missing := (d.required[w] | d.defaulted[w]) &^ d.rows.set[w]
+	for w := range d.def.words {
+		missing := d.wanted[w] &^ d.rows.set[w]
 		for ; missing != 0; missing &= missing - 1 {
 			f := w*64 + trailingZeros(missing)
 			if !d.absent(f, start) {
@@ -187,13 +218,14 @@ func (d *Decoder) complete(start int) bool {
 
 // absent deals with a field that has no value but is required or has a default.
 func (d *Decoder) absent(f, start int) bool {
-	required := d.required[f/64]&(1<<(f%64)) != 0
-	sent := d.seen[f/64]&(1<<(f%64)) != 0
+	required := d.plans[f].required
+	sent := d.seen.has(f)
 	if sent && !required {
 		return true // null is what was sent
 	}
-	for _, def := range d.def.Fields[f].Defaults {
-		ok, bad := d.fill(f, &def, start)
+	defaults := d.def.Fields[f].Defaults
+	for i := range defaults {
+		ok, bad := d.fill(f, &defaults[i], start)
 		if bad {
 			return false
 		}
@@ -205,7 +237,7 @@ func (d *Decoder) absent(f, start int) bool {
 		return true
 	}
 	if sent {
-		d.fail(MissingRequired, f, int(d.from[f]), "it is null")
+		d.fail(MissingRequired, f, int(d.marks[f].from), "it is null")
 	} else {
 		d.fail(MissingRequired, f, start, "it is absent")
 	}
@@ -225,11 +257,11 @@ func (d *Decoder) fill(f int, def *Default, start int) (ok, bad bool) {
 		if v == "" {
 			return false, false
 		}
-		return true, d.storeText(f, []byte(v), start) < 0
+		return true, d.storeText(f, bytesOf(v), start) < 0
 	case FromLiteral:
 		switch v := def.Literal.(type) {
 		case string:
-			return true, d.storeText(f, []byte(v), start) < 0
+			return true, d.storeText(f, bytesOf(v), start) < 0
 		case int64:
 			d.setInt(f, v)
 		case float64:
@@ -245,28 +277,32 @@ func (d *Decoder) fill(f int, def *Default, start int) (ok, bad bool) {
 func (d *Decoder) inWindow() bool {
 	f := d.def.TimeField
 	at := d.values[f]
-	if d.def.Fields[f].Kind == Date {
+	if d.plans[f].kind == Date {
 		at *= dayMicros
 	}
 	until := d.published + int64(d.def.WindowDays)*dayMicros
 	if at >= d.def.WindowFrom && at <= until {
 		return true
 	}
-	d.fail(EventTimeWindow, f, int(d.from[f]), "")
+	d.fail(EventTimeWindow, f, int(d.marks[f].from), "")
 	return false
 }
 
 // system sets the columns that every row has.
 func (d *Decoder) system(index int32) {
 	c, own := d.rows, d.def.Own
-	if d.idEntry < 0 {
+	if d.entries.id < 0 {
 		c.SetString(own+sysID, d.id)
-		d.idEntry = c.cols[own+sysID].i32[c.n]
+		c.SetString(own+sysSchemaVersion, d.version)
+		d.entries.id, d.entries.version = c.staged(own+sysID), c.staged(own+sysSchemaVersion)
 	} else {
-		c.setEntry(own+sysID, d.idEntry)
+		c.setEntry(own+sysID, d.entries.id)
+		c.setEntry(own+sysSchemaVersion, d.entries.version)
 	}
 	c.SetInt32(own+sysIndex, index)
 	c.SetTimestamp(own+sysPublishedAt, d.published)
-	c.SetString(own+sysSchemaVersion, d.version)
 	c.SetInt64(own+sysFlags, d.flags)
 }
+
+// bytesOf is s as bytes that must not be written to.
+func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }

@@ -85,6 +85,10 @@ func (p *parser) record(avsc []byte) {
 	d.Own = len(d.Fields)
 	d.Fields = append(d.Fields, systemFields...)
 	d.index()
+	if len(d.Fields) > MaxFields {
+		p.problem("%d fields: at most %d are supported", d.Own, MaxFields-len(systemFields))
+		return
+	}
 	p.uniqueNames()
 	p.roles(&r)
 	p.window(&r)

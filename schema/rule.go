@@ -41,12 +41,14 @@ var eventNames = map[string]event{"leap_second": eventLeapSecond, "infinity": ev
 // decoder's row of numbers: the definition's fields first, then constants and
 // derived values.
 type test struct {
-	rule   int
+	first  uint64 // the first word of needs, which mostly decides
+	left   int32  // slot
+	right  int32  // slot
 	op     testOp
-	left   int    // slot
-	right  int    // slot
-	needs  [2]int // fields that must not be null, or -1
-	fields []int  // operands of contradicts and empty
+	wide   bool // needs has more words
+	rule   int
+	needs  bitset // fields that must not be null
+	fields []int  // those the test names
 }
 
 type testOp uint8
@@ -62,8 +64,9 @@ const (
 
 // A derived slot is computed from a field for every row.
 type derived struct {
-	slot, field int
-	fn          derivation
+	slot  int32
+	field int
+	fn    derivation
 }
 
 type derivation uint8
@@ -85,7 +88,7 @@ type program struct {
 
 // A publishedSlot holds the publish time plus some days.
 type publishedSlot struct {
-	slot int
+	slot int32
 	plus int64 // microseconds
 }
 
@@ -162,7 +165,7 @@ func (c *ruleCompiler) predicate(op testOp, args []string, kinds ...Kind) error 
 	if len(args) != len(kinds) {
 		return fmt.Errorf("want %d fields, not %d", len(kinds), len(args))
 	}
-	t := test{rule: c.current, op: op, needs: [2]int{-1, -1}}
+	t := test{rule: c.current, op: op}
 	for i, name := range args {
 		f, err := c.field(name)
 		if err != nil {
@@ -172,10 +175,16 @@ func (c *ruleCompiler) predicate(op testOp, args []string, kinds ...Kind) error 
 			return fmt.Errorf("field %s is of the wrong type", name)
 		}
 		t.fields = append(t.fields, f)
+		t.needs.add(f)
 	}
-	t.needs[0] = t.fields[0]
-	c.program.tests = append(c.program.tests, t)
+	c.add(t)
 	return nil
+}
+
+func (c *ruleCompiler) add(t test) {
+	t.first = t.needs[0]
+	t.wide = t.needs[1]|t.needs[2]|t.needs[3] != 0
+	c.program.tests = append(c.program.tests, t)
 }
 
 func (c *ruleCompiler) field(name string) (int, error) {
@@ -213,7 +222,13 @@ func (c *ruleCompiler) comparison(left, op, right string) error {
 	if err != nil {
 		return err
 	}
-	t := test{rule: c.current, needs: [2]int{l.field, r.field}}
+	t := test{rule: c.current}
+	for _, f := range []int{l.field, r.field} {
+		if f >= 0 {
+			t.fields = append(t.fields, f)
+			t.needs.add(f)
+		}
+	}
 	switch {
 	case u.kind == Float64 && len(op) == 1:
 		t.op = opFloatGreater
@@ -227,7 +242,7 @@ func (c *ruleCompiler) comparison(left, op, right string) error {
 	if t.left, err = c.slot(l, u); err == nil {
 		t.right, err = c.slot(r, u)
 	}
-	c.program.tests = append(c.program.tests, t)
+	c.add(t)
 	return err
 }
 
@@ -302,7 +317,7 @@ func common(l, r *operand) (unit, error) {
 }
 
 // slot is where the operand's number will be, in the unit of the comparison.
-func (c *ruleCompiler) slot(o operand, u unit) (int, error) {
+func (c *ruleCompiler) slot(o operand, u unit) (int32, error) {
 	p := c.program
 	switch {
 	case o.number:
@@ -322,12 +337,12 @@ func (c *ruleCompiler) slot(o operand, u unit) (int, error) {
 		p.derived = append(p.derived, derived{s, o.field, o.fn})
 		return s, nil
 	}
-	return o.field, nil
+	return int32(o.field), nil
 }
 
-func (c *ruleCompiler) place(v int64) int {
+func (c *ruleCompiler) place(v int64) int32 {
 	c.program.constants = append(c.program.constants, v)
-	return len(c.def.Fields) + len(c.program.constants) - 1
+	return int32(len(c.def.Fields) + len(c.program.constants) - 1)
 }
 
 // literal is a number in the unit of the field it is compared with. It must be

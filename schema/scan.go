@@ -163,7 +163,7 @@ func (d *Decoder) skip(p int) int {
 	data := d.data
 	d.stack = d.stack[:0]
 	for {
-		p = skipSpace(data, p)
+		p = skipSpace(data, p, d.space)
 		if p >= len(data) {
 			return d.fail(JSONSyntax, -1, p, "want a value")
 		}
@@ -173,7 +173,7 @@ func (d *Decoder) skip(p int) int {
 			}
 			d.objectID++
 			d.stack = append(d.stack, frame{ch == '{', d.objectID})
-			p = skipSpace(data, p+1)
+			p = skipSpace(data, p+1, d.space)
 			if p >= len(data) || data[p] != ch+2 { // { and }, [ and ] are two apart
 				if p = d.skipName(p); p < 0 {
 					return -1
@@ -198,7 +198,7 @@ func (d *Decoder) skip(p int) int {
 func (d *Decoder) skipEnds(p int) int {
 	data := d.data
 	for len(d.stack) > 0 {
-		p = skipSpace(data, p)
+		p = skipSpace(data, p, d.space)
 		end := byte(']')
 		if d.stack[len(d.stack)-1].object {
 			end = '}'
@@ -223,7 +223,7 @@ func (d *Decoder) skipName(p int) int {
 	if !top.object {
 		return p
 	}
-	p = skipSpace(d.data, p)
+	p = skipSpace(d.data, p, d.space)
 	if p >= len(d.data) || d.data[p] != '"' {
 		return d.fail(JSONSyntax, -1, p, "want a name in quotes")
 	}
@@ -234,7 +234,7 @@ func (d *Decoder) skipName(p int) int {
 	if next = d.unseen(top.id, name, p, next); next < 0 {
 		return -1
 	}
-	if next = skipSpace(d.data, next); next >= len(d.data) || d.data[next] != ':' {
+	if next = skipSpace(d.data, next, d.space); next >= len(d.data) || d.data[next] != ':' {
 		return d.fail(JSONSyntax, -1, next, "want : after a name")
 	}
 	return next + 1
@@ -290,7 +290,7 @@ func extent(b []byte, p int) int {
 	var open []byte // the ends that are due
 	wantName := false
 	for {
-		p = skipSpace(b, p)
+		p = skipSpace(b, p, documentSpace)
 		if p >= len(b) {
 			return -1
 		}
@@ -299,7 +299,7 @@ func extent(b []byte, p int) int {
 			return -1
 		case ch == '{' || ch == '[':
 			open = append(open, ch+2)
-			p = skipSpace(b, p+1)
+			p = skipSpace(b, p+1, documentSpace)
 			if p >= len(b) || b[p] != ch+2 {
 				wantName = ch == '{'
 				continue
@@ -311,7 +311,7 @@ func extent(b []byte, p int) int {
 			}
 		}
 		if wantName {
-			if p = skipSpace(b, p); p >= len(b) || b[p] != ':' {
+			if p = skipSpace(b, p, documentSpace); p >= len(b) || b[p] != ':' {
 				return -1
 			}
 			p, wantName = p+1, false
@@ -321,7 +321,7 @@ func extent(b []byte, p int) int {
 			if len(open) == 0 {
 				return p
 			}
-			if p = skipSpace(b, p); p >= len(b) {
+			if p = skipSpace(b, p, documentSpace); p >= len(b) {
 				return -1
 			}
 			if b[p] == ',' {

@@ -18,7 +18,11 @@ func (m *moment) took(kind coercion) { m.forms |= 1 << kind }
 
 // time decodes a Timestamp or a Date.
 func (d *Decoder) time(f, p int) int {
-	if d.data[p] != '"' {
+	quoted, next := d.quoted(p)
+	if next != 0 {
+		return next
+	}
+	if !quoted {
 		return d.epoch(f, p)
 	}
 	text, next := d.text(p)
@@ -68,7 +72,7 @@ func (d *Decoder) epoch(f, p int) int {
 // storeMoment stores a time in a Timestamp or a Date.
 func (d *Decoder) storeMoment(f, p int, m moment) int {
 	v := m.micros
-	if d.def.Fields[f].Kind == Date {
+	if d.plans[f].kind == Date {
 		v = floorDiv(v, dayMicros)
 		if v*dayMicros != m.micros {
 			if d.level != Lenient {

@@ -9,41 +9,32 @@ import (
 
 func trailingZeros(w uint64) int { return bits.TrailingZeros64(w) }
 
-// value decodes the value at p into field f of the open row and returns the
-// index after it.
-func (d *Decoder) value(f, p int) int {
-	data := d.data
-	if p >= len(data) {
-		return d.fail(JSONSyntax, f, p, "want a value")
+// quoted reports whether a string starts at p. Where none does, a null may: then
+// next is the index after it, or -1 with the failure set where there is no value
+// at all; otherwise 0.
+func (d *Decoder) quoted(p int) (yes bool, next int) {
+	if p < len(d.data) && d.data[p] == '"' {
+		return true, 0
 	}
-	if data[p] == 'n' {
-		if len(data)-p >= 4 && string(data[p:p+4]) == "null" {
-			return p + 4
-		}
-		return d.fail(JSONSyntax, f, p, "want a value")
+	return false, d.null(p)
+}
+
+// null is the index after the null at p; 0 where there is another value, and -1
+// with the failure set where there is none.
+func (d *Decoder) null(p int) int {
+	switch {
+	case p >= len(d.data):
+		return d.fail(JSONSyntax, -1, p, "want a value")
+	case hasPrefix(d.data[p:], "null"):
+		return p + 4
 	}
-	switch d.def.Fields[f].Kind {
-	case Decimal:
-		return d.decimal(f, p)
-	case String:
-		return d.stringValue(f, p)
-	case Float64:
-		return d.float(f, p)
-	case Int64, Int32:
-		return d.integer(f, p)
-	case Timestamp, Date:
-		return d.time(f, p)
-	case Bool:
-		return d.boolean(f, p)
-	default:
-		return d.binary(f, p)
-	}
+	return 0
 }
 
 // setInt sets a field that is stored as an integer.
 func (d *Decoder) setInt(f int, v int64) {
 	d.values[f] = v
-	switch d.def.Fields[f].Kind {
+	switch d.plans[f].kind {
 	case Decimal:
 		d.rows.SetDecimal(f, v)
 	case Int32, Date:
@@ -60,14 +51,36 @@ func (d *Decoder) setFloat(f int, v float64) {
 
 // decimal decodes a Decimal.
 func (d *Decoder) decimal(f, p int) int {
-	n, next := scanNumber(d.data, p)
+	plan := &d.plans[f]
+	digits, point, next := shortNumber(d.data, p)
 	if next < 0 {
-		_, n, next = d.oddNumber(f, p)
-		if next < 0 || !n.given() {
-			return next
-		}
+		return d.longDecimal(f, p)
 	}
-	v, round, reason := n.scaled(d.def.Fields[f].Scale, d.limits[f])
+	if point > plan.scale {
+		return d.storeDecimal(f, p, next, &number{digits: digits, exp: -point})
+	}
+	hi, v := bits.Mul64(digits, pow10[plan.scale-point])
+	if hi != 0 || v > uint64(plan.limit) {
+		return d.failValue(NumberOverflow, f, p, "")
+	}
+	d.values[f] = int64(v)
+	d.rows.SetDecimal(f, int64(v))
+	return next
+}
+
+// longDecimal is decimal for what is not a short number.
+func (d *Decoder) longDecimal(f, p int) int {
+	_, n, next := d.number(f, p)
+	if next < 0 || !n.given() {
+		return next
+	}
+	return d.storeDecimal(f, p, next, &n)
+}
+
+// storeDecimal rounds a number to the field's scale and stores it. It returns
+// next, or -1.
+func (d *Decoder) storeDecimal(f, p, next int, n *number) int {
+	v, round, reason := n.scaled(d.plans[f].scale, d.plans[f].limit)
 	if round || reason != "" {
 		kind := rounded
 		if reason != "" {
@@ -90,13 +103,14 @@ func (d *Decoder) decimal(f, p int) int {
 
 // float decodes a Float64.
 func (d *Decoder) float(f, p int) int {
-	text := d.data
-	n, next := scanNumber(text, p)
-	if next < 0 {
-		text, n, next = d.oddNumber(f, p)
-		if next < 0 || !n.given() {
-			return next
-		}
+	// A quotient of two numbers that float64 holds exactly is rounded once.
+	if digits, point, next := shortNumber(d.data, p); next >= 0 && digits < 1<<53 {
+		d.setFloat(f, float64(digits)/exactPow10[point])
+		return next
+	}
+	text, n, next := d.number(f, p)
+	if next < 0 || !n.given() {
+		return next
 	}
 	v, ok := n.float(text)
 	if !ok {
@@ -112,16 +126,17 @@ func (d *Decoder) float(f, p int) int {
 
 // integer decodes an Int64 or Int32.
 func (d *Decoder) integer(f, p int) int {
-	text := d.data
-	n, next := scanNumber(text, p)
-	if next < 0 {
-		text, n, next = d.oddNumber(f, p)
-		if next < 0 || !n.given() {
-			return next
-		}
+	narrow := d.plans[f].kind == Int32
+	if digits, point, next := shortNumber(d.data, p); next >= 0 && point == 0 && !narrow {
+		d.values[f] = int64(digits)
+		d.rows.SetInt64(f, int64(digits))
+		return next
+	}
+	text, n, next := d.number(f, p)
+	if next < 0 || !n.given() {
+		return next
 	}
 	v, fraction, overflow := n.integer()
-	narrow := d.def.Fields[f].Kind == Int32
 	if overflow || narrow && v != int64(int32(v)) {
 		return d.failValue(NumberOverflow, f, p, "")
 	}
@@ -162,11 +177,19 @@ func (n *number) pointed(b []byte) bool {
 // none.
 func (n *number) given() bool { return n.end > n.start }
 
-// oddNumber reads what is at p in place of a plain number: a number in a string,
-// or one of the spellings of NaN and Infinity, which become null. The number's
-// text is returned with it; next is -1 where the value cannot be accepted.
-func (d *Decoder) oddNumber(f, p int) (text []byte, n number, next int) {
-	if d.data[p] != '"' {
+// number reads what is at p where a number is wanted: a number, one in a string,
+// a null, or one of the spellings of NaN and Infinity, which become null. The
+// number's text is returned with it; none is given for a null. next is -1 where
+// the value cannot be accepted.
+func (d *Decoder) number(f, p int) (text []byte, n number, next int) {
+	if n, next = scanNumber(d.data, p); next >= 0 {
+		return d.data, n, next
+	}
+	quoted, next := d.quoted(p)
+	if next != 0 {
+		return nil, number{}, next
+	}
+	if !quoted {
 		next, infinite := nonFinite(d.data, p)
 		if next < 0 {
 			return nil, n, d.mismatch(f, p, "want a number")
@@ -201,7 +224,7 @@ func (d *Decoder) mismatch(f, p int, want string) int {
 
 // toNull makes a NaN or an Infinity null.
 func (d *Decoder) toNull(f, p, next int, infinite bool) int {
-	if d.required[f/64]&(1<<(f%64)) != 0 {
+	if d.plans[f].required {
 		return d.fail(NotFinite, f, p, "")
 	}
 	kind := nanToNull
@@ -238,7 +261,11 @@ func nonFiniteText(b []byte) (infinite, ok bool) {
 
 // stringValue decodes a String.
 func (d *Decoder) stringValue(f, p int) int {
-	if d.data[p] == '"' {
+	quoted, next := d.quoted(p)
+	if next != 0 {
+		return next
+	}
+	if quoted {
 		v, next := d.text(p)
 		if next < 0 || d.storeText(f, v, p) < 0 {
 			return -1
@@ -339,6 +366,9 @@ func visible(v []byte) bool {
 
 // boolean decodes a Bool.
 func (d *Decoder) boolean(f, p int) int {
+	if next := d.null(p); next != 0 {
+		return next
+	}
 	v, next := false, p
 	rest := d.data[p:]
 	switch {
@@ -365,7 +395,11 @@ func hasPrefix(b []byte, s string) bool { return len(b) >= len(s) && string(b[:l
 
 // binary decodes a Binary: base64, as JSON has no bytes.
 func (d *Decoder) binary(f, p int) int {
-	if d.data[p] != '"' {
+	quoted, next := d.quoted(p)
+	if next != 0 {
+		return next
+	}
+	if !quoted {
 		return d.mismatch(f, p, "want base64 in a string")
 	}
 	text, next := d.text(p)
