@@ -244,6 +244,7 @@ func (j *job) work(ctx context.Context, r *TableReport) error {
 		results := j.execute(ctx, batch, &done)
 		err := j.commit(ctx, results, r)
 		for _, res := range results {
+			j.tell(res.report)
 			r.Partitions = append(r.Partitions, res.report)
 		}
 		if err != nil {
@@ -265,6 +266,16 @@ func (j *job) ready(ctx context.Context) error {
 	}
 	j.widen, err = wider(j.snapshot.SchemaString, j.def)
 	return err
+}
+
+// tell logs what somebody may have to look at. Errors are the caller's to log.
+func (j *job) tell(p PartitionReport) {
+	for _, u := range p.Unreadable {
+		j.log.Warn("leave a raw object in place", zap.Stringer("partition", p.Key), zap.String("object", u.Name), zap.String("reason", u.Reason))
+	}
+	if p.Outcome == Dropped {
+		j.log.Warn("drop the plan of a partition", zap.Stringer("partition", p.Key), zap.Error(p.Err))
+	}
 }
 
 func (j *job) abandon(groups []Group, r *TableReport) {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/buffetbot/ingest/columnar"
 	"github.com/buffetbot/ingest/compaction"
 	"github.com/buffetbot/ingest/objstore"
 	"github.com/buffetbot/ingest/partition"
@@ -86,5 +87,64 @@ func TestNamesCarryTheVersionPlannedOn(t *testing.T) {
 		if want := int64(2*(i%4) + i/4); n.Planned != want || n.First != "AAPL" || n.Last != "AAPL" {
 			t.Errorf("%s: planned on %d, want %d", f.Path, n.Planned, want)
 		}
+	}
+}
+
+// Whatever the data type, its symbol and its kind of event time.
+func TestEveryDataType(t *testing.T) {
+	l := newLake(t, objstore.NewMem())
+	for _, dataType := range l.reg.Types() {
+		l.def, _ = l.reg.Latest(dataType)
+		c := schema.NewColumns(l.def)
+		for i := range 4 { // three identities
+			c.Begin()
+			c.SetString(l.def.SymbolField, []byte{'A' + byte(i%3)})
+			c.SetString(l.def.Field(schema.ColID), []byte("e:1"))
+			if l.def.Fields[l.def.TimeField].Kind == schema.Date {
+				c.SetDate(l.def.TimeField, int32(jan15))
+			} else {
+				c.SetTimestamp(l.def.TimeField, jan15.Start().UnixMicro())
+			}
+			c.Commit()
+		}
+		rec, err := columnar.Sort(c.Record(), l.def)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, sum, err := columnar.Encode(rec, l.def)
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := partition.Key{Type: dataType, Day: jan15}
+		l.put(partition.RawName{Key: key, Category: l.def.Category, Multi: true, Major: 1, Writer: "w"}.String(), data, sum.Metadata())
+	}
+	r, err := l.compactor(l.store, compaction.Options{}).Run(context.Background(), nil)
+	if err != nil || r.Troubled() || len(r.Tables) != 4 {
+		t.Fatalf("%v\n%s", err, r)
+	}
+	for _, table := range r.Tables {
+		if p := table.Partitions[0]; p.RowsOut != 3 || p.Duplicates != 1 || p.Conflicts != 0 {
+			t.Errorf("%s: %+v", table.Type, p)
+		}
+	}
+	again, err := l.compactor(l.store, compaction.Options{}).Run(context.Background(), nil)
+	if err != nil || again.Tables[0].Commits+again.Tables[1].Commits+again.Tables[2].Commits+again.Tables[3].Commits != 0 {
+		t.Errorf("%v\n%s", err, again)
+	}
+}
+
+// A raw object without rows is consumed, and is nothing else.
+func TestEmptyRawObject(t *testing.T) {
+	l := newLake(t, objstore.NewMem())
+	for version := range int64(2) {
+		data, metadata := l.encode()
+		name := l.rawName(quote{})
+		l.put(name, data, metadata)
+		p := l.compact().Tables[0].Partitions[0]
+		if p.Outcome != compaction.Committed || p.Added != 0 || p.Version != 1+2*version || !l.snapshot().Consumed(name) {
+			t.Errorf("%+v", p)
+		}
+		l.raw(quotes("AAPL", 0, 3)...)
+		l.compact()
 	}
 }
