@@ -88,11 +88,20 @@ func exchangeDay(t *testing.T, name string) (records [][]byte, sumOfClose string
 	sum := new(big.Int)
 	for _, r := range rows[1:] { // symbol,date,open,high,low,close,volume,adj_close
 		records = append(records, fmt.Appendf(nil, `{"symbol":%q,"timestamp":%q,"open":%s,"high":%s,"low":%s,"close":%s,"price":%s,"volume":%s,"source":"pystock"}`,
-			r[0], r[1], r[2], r[3], r[4], r[5], r[5], r[6]))
+			r[0], r[1], number(r[2]), number(r[3]), number(r[4]), number(r[5]), number(r[5]), number(r[6])))
 		sum.Add(sum, eighths(t, r[5]))
 	}
 	text := fmt.Sprintf("%09d", sum)
 	return records, text[:len(text)-8] + "." + text[len(text)-8:]
+}
+
+// number writes a number of the file as JSON does: .89 is 0.89, 000 is 0.
+func number(s string) string {
+	s = strings.TrimLeft(s, "0")
+	if s == "" || s[0] == '.' {
+		return "0" + s
+	}
+	return s
 }
 
 // eighths is a decimal in units of 1e-8, rounded half to even.

@@ -28,6 +28,7 @@ var (
 	brokerAddr = flag.String("broker", "", "host:port of a running Pub/Sub emulator (default: an embedded one)")
 	dataDir    = flag.String("data", "", "folder of captured files of real publishers")
 	kills      = flag.Int("kills", 3, "how often TestKilled kills the ingestor")
+	patience   = flag.Duration("patience", 12*time.Minute, "how long TestKilled waits for leases of killed ingestors to run out")
 	messages   = flag.Int("messages", 3000, "single-record messages that TestKilled publishes")
 )
 
