@@ -181,86 +181,79 @@ func gatherBinary(arrs []arrow.Array, runs []run, rows int, valid []byte, nulls 
 }
 
 func gatherDictionary(arrs []arrow.Array, runs []run, rows int, valid []byte, nulls int) (arrow.Array, error) {
-	dict, shift, err := unify(arrs)
-	if err != nil {
-		return nil, err
-	}
-	src := make([]stringColumn, len(arrs))
-	for i, a := range arrs {
-		src[i] = stringsOf(a.(*array.Dictionary))
-	}
+	recodings, builder := unify(arrs)
 	codes := make([]int32, rows)
 	at := 0
 	for _, r := range runs {
-		from := src[r.src].codes[r.from:r.to]
-		shift[r.src].translate(codes[at:at+len(from)], from, arrs[r.src], int(r.from))
-		at += len(from)
+		n := int(r.to - r.from)
+		recodings[r.src].translate(codes[at:at+n], int(r.from), int(r.to))
+		at += n
 	}
-	return newArray(arrs[0].DataType(), rows, nulls, dict, valid, arrow.Int32Traits.CastToBytes(codes)), nil
-}
-
-// A shift maps the codes of one input to those of the common dictionary: by a
-// table, or by adding base.
-type shift struct {
-	table []int32
-	base  int32
-}
-
-func (s *shift) translate(dst, src []int32, arr arrow.Array, row int) {
-	nulls := arr.NullN() > 0
-	for i, c := range src {
-		switch {
-		case nulls && arr.IsNull(row+i):
-			dst[i] = 0 // the code of a null may be anything
-		case s.table != nil:
-			dst[i] = s.table[c]
-		default:
-			dst[i] = c + s.base
+	dict := arrs[0].(*array.Dictionary).Dictionary()
+	if builder != nil {
+		if builder.full() {
+			return nil, fmt.Errorf("more than 2 GiB of strings in one column: %w", ErrRecord)
 		}
+		dict = builder.array()
+	}
+	return newArray(arrs[0].DataType(), rows, nulls, dict.Data(), valid, arrow.Int32Traits.CastToBytes(codes)), nil
+}
+
+// A recoding maps one input's codes to those of the common dictionary. A value
+// enters that dictionary when the first row with it does, so values that no row
+// has any more are left behind. Without a builder the codes stay as they are.
+type recoding struct {
+	src   stringColumn
+	table []int32 // common code + 1
+	to    *dictionaryBuilder
+}
+
+func (r *recoding) translate(dst []int32, from, to int) {
+	for i, c := range r.src.codes[from:to] {
+		if r.src.nulls && r.src.arr.IsNull(from+i) {
+			dst[i] = 0 // the code of a null may be anything
+			continue
+		}
+		if r.to == nil {
+			dst[i] = c
+			continue
+		}
+		if r.table[c] == 0 {
+			r.table[c] = r.to.add(r.src.entry(c)) + 1
+		}
+		dst[i] = r.table[c] - 1
 	}
 }
 
 // unifyShare is the number of rows a dictionary value must stand for, on
-// average, for dictionaries to be worth unifying rather than appending.
+// average, for values to be looked up rather than appended.
 const unifyShare = 4
 
-// unify makes one dictionary of several. Dictionaries of few values are unified
-// by value; those of many (ids) are put one after the other, since looking up
-// every value costs more than it saves. So values may occur twice: codes are
+// unify makes one dictionary of several. Values of small dictionaries are unified
+// by value; those of large ones (ids) are put one after the other, since looking
+// up every value costs more than it saves. So values may occur twice: codes are
 // not identities, here as everywhere.
-func unify(arrs []arrow.Array) (arrow.ArrayData, []shift, error) {
-	shifts := make([]shift, len(arrs))
+func unify(arrs []arrow.Array) ([]recoding, *dictionaryBuilder) {
+	all := make([]recoding, len(arrs))
 	first := arrs[0].(*array.Dictionary).Dictionary()
 	common, entries, rows := true, 0, 0
-	for _, a := range arrs {
-		d := a.(*array.Dictionary).Dictionary()
-		common = common && d == first
-		entries += d.Len()
+	for i, a := range arrs {
+		all[i].src = stringsOf(a.(*array.Dictionary))
+		common = common && a.(*array.Dictionary).Dictionary() == first
+		entries += all[i].src.dictLen()
 		rows += a.Len()
 	}
 	if common {
-		return first.Data(), shifts, nil
+		return all, nil
 	}
-	b := dictionaryBuilder{offsets: make([]int32, 1, 1024)}
+	b := &dictionaryBuilder{offsets: make([]int32, 1, 1024)}
 	if entries*unifyShare <= rows {
 		b.codes = map[string]int32{}
 	}
-	for i, a := range arrs {
-		s := stringsOf(a.(*array.Dictionary))
-		if b.codes == nil {
-			shifts[i].base = int32(len(b.offsets) - 1)
-			b.appendAll(&s)
-		} else {
-			shifts[i].table = make([]int32, s.dictLen())
-			for c := range shifts[i].table {
-				shifts[i].table[c] = b.code(s.entry(int32(c)))
-			}
-		}
-		if b.full() {
-			return nil, nil, fmt.Errorf("more than 2 GiB of strings in one column: %w", ErrRecord)
-		}
+	for i := range all {
+		all[i].to, all[i].table = b, make([]int32, all[i].src.dictLen())
 	}
-	return b.array().Data(), shifts, nil
+	return all, b
 }
 
 // A dictionaryBuilder collects dictionary values.
@@ -286,6 +279,14 @@ func (b *dictionaryBuilder) code(v []byte) int32 {
 	return c
 }
 
+// add is the code of v, by value if values are looked up.
+func (b *dictionaryBuilder) add(v []byte) int32 {
+	if b.codes == nil {
+		return b.append(v)
+	}
+	return b.code(v)
+}
+
 // append adds v as a value of its own.
 func (b *dictionaryBuilder) append(v []byte) int32 {
 	if b.over = b.over || len(b.data)+len(v) > math.MaxInt32; b.over {
@@ -294,21 +295,6 @@ func (b *dictionaryBuilder) append(v []byte) int32 {
 	b.data = append(b.data, v...)
 	b.offsets = append(b.offsets, int32(len(b.data)))
 	return int32(len(b.offsets) - 2)
-}
-
-func (b *dictionaryBuilder) appendAll(s *stringColumn) {
-	if s.dictLen() == 0 {
-		return
-	}
-	first, last := s.offsets[0], s.offsets[s.dictLen()]
-	if b.over = b.over || len(b.data)+int(last-first) > math.MaxInt32; b.over {
-		return
-	}
-	base := int32(len(b.data)) - first
-	b.data = append(b.data, s.data[first:last]...)
-	for _, o := range s.offsets[1:] {
-		b.offsets = append(b.offsets, o+base)
-	}
 }
 
 func (b *dictionaryBuilder) array() *array.String {
