@@ -462,3 +462,36 @@ func (o *once) Receive(ctx context.Context, callback func(context.Context, *Deli
 	<-ctx.Done()
 	return nil
 }
+
+// A slow decoder takes a second for a message.
+type slow struct{ Decoder }
+
+func (d slow) Decode(m *schema.Message, rows *schema.Columns) []schema.Rejection {
+	time.Sleep(time.Second)
+	return d.Decoder.Decode(m, rows)
+}
+
+// A message that is being decoded when the drain begins is kept too, although
+// the drain has sealed what was open by then.
+func TestShutdownDuringDecoding(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBroker(publish(3, 3, 0))
+		b.waits = true
+		l := newLedger(t, definition(t, "market_data"))
+		b.onAck = checkAck(t, l, &topic{})
+		c := config(t, b, l, &topic{failAt: -1})
+		c.Policy, c.Workers = batching.Policy{}, 3
+		decoder := c.NewDecoder
+		c.NewDecoder = func() Decoder { return slow{decoder()} }
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
+		defer cancel()
+		began := time.Now()
+		p := New(c)
+		if err := p.Run(ctx); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took != time.Second || p.Stats().Acked != 3 {
+			t.Errorf("%d acked after %v, want 3 after the second they took", p.Stats().Acked, took)
+		}
+	})
+}
