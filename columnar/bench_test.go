@@ -35,13 +35,18 @@ var market = define("market", 0, 1,
 )
 
 func marketRecord(seed uint64, rows int) arrow.RecordBatch {
+	return marketWindow(seed, rows, 0, microsPerDay)
+}
+
+// marketWindow is what one flush holds: rows whose event times are in a window.
+func marketWindow(seed uint64, rows int, from, length int64) arrow.RecordBatch {
 	rng := rand.New(rand.NewPCG(seed, 7))
 	all := make([]row, rows)
 	const day = int64(1_705_276_800_000_000)
 	for i := range all {
 		s := rng.IntN(100)
 		price := int64(10_000_000 + s*1_000_000 + rng.IntN(100)*10_000)
-		at := day + rng.Int64N(microsPerDay/1000)*1000
+		at := day + from + rng.Int64N(length/1000)*1000
 		all[i] = row{
 			fmt.Sprintf("SYM%02d", s), at, price, price + int64(rng.IntN(200)-100)*10_000, rng.Int64N(1_000_000),
 			int64(s) * 1_000_000_000_00, rng.Float64(), float64(s) / 50, []string{"NYSE", "NASDAQ", "LSE"}[s%3], "USD",
@@ -250,24 +255,36 @@ func BenchmarkRowHashes(b *testing.B) {
 }
 
 // BenchmarkMerge merges 500 files of 2,000 rows, of which one in a hundred is
-// also in the next file.
+// also in the next file: flushes of one writer, each a little after the other,
+// and a day's backfill in no order, where hardly two rows of a file stay together.
 func BenchmarkMerge(b *testing.B) {
-	const files, rows = 500, 2_000
-	var objects [][]byte
-	var recs []arrow.RecordBatch
+	const files = 500
+	b.Run("flushes", func(b *testing.B) {
+		benchmarkMerge(b, files, func(i int) (from, length int64) { return int64(i) * 160_000_000, 300_000_000 })
+	})
+	b.Run("interleaved", func(b *testing.B) {
+		benchmarkMerge(b, files, func(int) (from, length int64) { return 0, microsPerDay })
+	})
+}
+
+func benchmarkMerge(b *testing.B, files int, window func(i int) (from, length int64)) {
+	const rows = 2_000
+	recs := make([]arrow.RecordBatch, files)
+	objects := make([][]byte, files)
 	var before arrow.RecordBatch
-	for i := range files {
-		rec := marketRecord(uint64(i+10), rows)
+	for i := range recs {
+		from, length := window(i)
+		rec := marketWindow(uint64(i+10), rows, from, length)
+		recs[i] = rec
 		if before != nil {
-			rec = must(Sort(must(Concat([]arrow.RecordBatch{before.NewSlice(0, rows/100), rec.NewSlice(0, rows-rows/100)}, market)), market))
+			recs[i] = must(Sort(must(Concat([]arrow.RecordBatch{before.NewSlice(0, rows/100), rec.NewSlice(0, rows-rows/100)}, market)), market))
 		}
 		before = rec
-		recs = append(recs, rec)
-		data, _, err := Encode(rec, market)
+		data, _, err := Encode(recs[i], market)
 		if err != nil {
 			b.Fatal(err)
 		}
-		objects = append(objects, data)
+		objects[i] = data
 	}
 	b.Run("merge", func(b *testing.B) {
 		start := cpu()

@@ -101,6 +101,7 @@ func weigh(recs []arrow.RecordBatch, m *merger, def *schema.Definition) (Dropped
 type merger struct {
 	keys []*keyed
 	at   []int   // next row of each input
+	head []place // and where it belongs, beside each other for the tree
 	tree []int32 // tree[0] is the winner, the rest the losers
 
 	kept    []run
@@ -112,9 +113,28 @@ type merger struct {
 }
 
 func newMerger(keys []*keyed) *merger {
-	m := &merger{keys: keys, at: make([]int, len(keys)), tree: make([]int32, len(keys)), last: -1}
+	m := &merger{keys: keys, at: make([]int, len(keys)), head: make([]place, len(keys)), tree: make([]int32, len(keys)), last: -1}
+	for i := range keys {
+		m.setHead(int32(i))
+	}
 	m.tree[0] = m.play(1)
 	return m
+}
+
+// A place is the part of a key that nearly always decides.
+type place struct {
+	rank uint32
+	done bool // the input has no more rows
+	time int64
+}
+
+func (m *merger) setHead(i int32) {
+	k, row := m.keys[i], m.at[i]
+	if row == k.n {
+		m.head[i].done = true
+		return
+	}
+	m.head[i] = place{rank: k.rank[row], time: k.times[row]}
 }
 
 // play fills the tree below node and returns the winner there. Leaves are the
@@ -135,14 +155,16 @@ func (m *merger) play(node int) int32 {
 // less says whether input a's next row comes before b's. An input without rows
 // loses; of equal rows the lower input's comes first.
 func (m *merger) less(a, b int32) bool {
-	i, j := m.at[a], m.at[b]
+	x, y := &m.head[a], &m.head[b]
 	switch {
-	case i == m.keys[a].n:
-		return false
-	case j == m.keys[b].n:
-		return true
+	case x.done || y.done:
+		return !x.done
+	case x.rank != y.rank:
+		return x.rank < y.rank
+	case x.time != y.time:
+		return x.time < y.time
 	}
-	if c := m.keys[a].compare(i, m.keys[b], j); c != 0 {
+	if c := m.keys[a].compareTie(m.at[a], m.keys[b], m.at[b]); c != 0 {
 		return c < 0
 	}
 	return a < b
@@ -167,7 +189,7 @@ func (m *merger) rival() int32 {
 	n := len(m.tree)
 	for node := (int(m.tree[0]) + n) / 2; node > 0; node /= 2 {
 		l := m.tree[node]
-		if m.at[l] < m.keys[l].n && (best < 0 || m.less(l, best)) {
+		if !m.head[l].done && (best < 0 || m.less(l, best)) {
 			best = l
 		}
 	}
@@ -175,7 +197,7 @@ func (m *merger) rival() int32 {
 }
 
 func (m *merger) merge() {
-	for m.at[m.tree[0]] < m.keys[m.tree[0]].n {
+	for !m.head[m.tree[0]].done {
 		w := m.tree[0]
 		to := m.keys[w].n
 		if r := m.rival(); r >= 0 {
@@ -228,4 +250,5 @@ func (m *merger) advance(w int32, to int) {
 		}
 	}
 	m.at[w] = to
+	m.setHead(w)
 }
