@@ -130,6 +130,12 @@ func TestMessages(t *testing.T) {
 				if diff := cmp.Diff(tt.rows, indexes(rows)); diff != "" {
 					t.Errorf("%q: rows (-want +got):\n%s", tt.data, diff)
 				}
+				rec := rows.Record()
+				for row := range rows.Len() {
+					if got := cell(rec, ColID, row) + cell(rec, ColSchemaVersion, row); got != "m:1v1.2.0" {
+						t.Errorf("row %d: id and version %s", row, got)
+					}
+				}
 				for _, r := range rejected {
 					if r.Explanation == "" || strings.Contains(r.Explanation, "\n") {
 						t.Errorf("explanation %q", r.Explanation)
