@@ -313,19 +313,19 @@ func TestWaitingForMemoryEndsWithTheContext(t *testing.T) {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
-		got := make(chan error, 2)
-		go func() { got <- budget.Acquire(ctx, 90) }()
+		large, small := make(chan error, 1), make(chan error, 1)
+		go func() { large <- budget.Acquire(ctx, 90) }()
 		synctest.Wait()
-		go func() { got <- budget.Acquire(t.Context(), 20) }() // must not overtake
+		go func() { small <- budget.Acquire(t.Context(), 20) }()
 		synctest.Wait()
-		if len(got) != 0 {
+		if len(small) != 0 {
 			t.Fatal("a small request overtook a large one")
 		}
 		cancel()
-		if err := <-got; !errors.Is(err, context.Canceled) {
+		if err := <-large; !errors.Is(err, context.Canceled) {
 			t.Errorf("the cancelled request got %v", err)
 		}
-		if err := <-got; err != nil {
+		if err := <-small; err != nil {
 			t.Errorf("the one behind it got %v", err)
 		}
 		if n := budget.InUse(); n != 100 {
