@@ -36,9 +36,9 @@ type piece struct {
 
 func (p *piece) begun() bool { return p.reading != nil || p.file == nil && p.opening != nil }
 
-// A queue is a heap of pieces. What has not been read goes before rows with the
-// same key, since it may turn out to hold a smaller one; only the row groups of
-// an input that is not merged, which all have its lowest key, stay in order.
+// A queue is a heap of pieces. The key of what has not been read has no _id, so
+// that it comes before rows with the same symbol and event time. The row groups
+// of an input that is not merged all have its lowest key, and stay in order.
 type queue []*piece
 
 func (q queue) Len() int { return len(q) }
@@ -47,9 +47,6 @@ func (q queue) Less(i, j int) bool {
 	a, b := q[i], q[j]
 	if c := compareKeys(&a.key, &b.key); c != 0 {
 		return c < 0
-	}
-	if a.in.keyed && (a.rec == nil) != (b.rec == nil) {
-		return a.rec == nil
 	}
 	if a.seq != b.seq {
 		return a.seq < b.seq

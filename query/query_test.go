@@ -142,6 +142,19 @@ func TestOneIdentityWithOtherValues(t *testing.T) {
 	}
 }
 
+// The row that stays may come after a record has been filled up to the one that
+// does not.
+func TestADuplicateBehindTheEndOfARecord(t *testing.T) {
+	when := at(0, "10:00:00")
+	one := []row{{symbol: "A", at: when, id: "e:1", volume: p(int64(0)), pub: 5}, {symbol: "B", at: when, id: "e:2", volume: p(int64(0)), pub: 5}, {symbol: "C", at: when, id: "e:3", volume: p(int64(1)), pub: 5}}
+	for other := range int64(10) { // some have the smaller hash
+		l := newLake(t)
+		l.raw(one...)
+		l.raw(row{symbol: "C", at: when, id: "e:3", volume: p(2 + other), pub: 5})
+		l.check(query.DataQuery{Where: "volume > 0", Limit: 2}, l.lines(l.expected()[2:]))
+	}
+}
+
 // days builds a table with one file a day and symbol, and a raw object for each.
 func days(t testing.TB) *lake {
 	l := newLake(t)
@@ -313,11 +326,11 @@ func TestRawObjectsGoWhileTheyAreRead(t *testing.T) {
 		restarts := 0
 		for n := 1; ; n++ {
 			l := newLake(t)
-			for i := range 12 {
+			for i := range 4 {
 				l.raw(message(i, []string{"A", "B", "C"}[i%3], at(i%2, "10:00:00")), message(i, "D", at(i%2, "11:00:00")))
 			}
 			l.compact(3, true)
-			for i := range 12 {
+			for i := range 6 {
 				l.raw(message(100+i, []string{"A", "B", "C"}[i%3], at(i%3, "10:30:00")), message(i, "D", at(i%2, "11:00:00")))
 			}
 			store := &vanishing{Mem: l.store, after: n, then: func() {
@@ -339,6 +352,28 @@ func TestRawObjectsGoWhileTheyAreRead(t *testing.T) {
 		if restarts == 0 {
 			t.Error("no read had to start over: the test tests nothing")
 		}
+	}
+}
+
+// Rows that were merged, but not given yet, when an object of the next day turns
+// out to be gone.
+func TestARawObjectOfTheNextDayGoes(t *testing.T) {
+	l := newLake(t)
+	l.raw(message(1, "A", at(0, "10:00:00")))
+	l.compact(1, false)
+	l.raw(message(2, "B", at(0, "10:00:00")), message(3, "D", at(0, "10:00:00")))
+	l.compact(2, false)
+	l.raw(message(4, "C", at(0, "10:00:00")))
+	l.compact(1, false)
+	names := l.raw(message(5, "A", at(1, "10:00:00")))
+	plan, err := query.Prepare(t.Context(), l.store, l.reg, query.DataQuery{DataType: "samples"}, query.Options{})
+	l.must(err)
+	l.compact(1, true)
+	l.must(l.store.Remove(t.Context(), names[0], objstore.Any))
+	got, result, err := execute(t.Context(), plan)
+	l.must(err)
+	if diff := cmp.Diff(l.lines(l.expected()), got); diff != "" || result.Restarts != 1 {
+		t.Errorf("%d restarts (-want +got):\n%s", result.Restarts, diff)
 	}
 }
 

@@ -157,3 +157,24 @@ func TestNullsAndMissingStatisticsExcludeNothingWrongly(t *testing.T) {
 		})
 	}
 }
+
+// Rows without a symbol come first in the order, whatever the least symbol is.
+func TestPlacesOfRowsWithoutASymbol(t *testing.T) {
+	reg, err := schema.Builtin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	def, _ := reg.Latest("market_data")
+	for _, tt := range []struct {
+		name, nulls string
+		open        bool
+	}{{"none", `{"symbol":0}`, false}, {"some", `{"symbol":2}`, true}, {"not known", `{}`, true}} {
+		t.Run(tt.name, func(t *testing.T) {
+			in := input{def: def, stats: parseStats(`{"minValues":{"symbol":"A"},"maxValues":{"symbol":"B"},"nullCount":` + tt.nulls + `}`)}
+			in.setPlaces()
+			if in.lo.open != tt.open || in.hi.open || in.hi.symbol != "B" {
+				t.Errorf("places = %+v to %+v, want an open start: %v", in.lo, in.hi, tt.open)
+			}
+		})
+	}
+}
