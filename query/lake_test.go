@@ -61,8 +61,6 @@ func p[T any](v T) *T { return &v }
 
 var jan15 = time.Date(2024, 1, 15, 0, 0, 0, 0, time.UTC)
 
-const day = 24 * 60 * 60 * 1_000_000
-
 // at is the time of day on the n-th day from 2024-01-15.
 func at(n int, clock string) int64 {
 	t, err := time.Parse("15:04:05.999999", clock)
