@@ -222,14 +222,18 @@ func TestRetryResumesAListing(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		store := objstore.Retry(&objtest.Faults{Store: mem, Times: 6, Mode: objtest.Truncate}, objstore.RetryPolicy{Attempts: 2})
+		faults := &objtest.Faults{Store: mem, Times: 6, Mode: objtest.Truncate}
+		store := objstore.Retry(faults, objstore.RetryPolicy{Attempts: 2, Timeout: time.Minute})
 		var got []string
 		for o, err := range store.List(t.Context(), "", "") {
 			if err != nil {
 				t.Fatal(err)
 			}
 			got = append(got, o.Name)
-			time.Sleep(time.Minute) // the reader's pace does not count
+			time.Sleep(time.Hour) // the reader's pace does not count
+		}
+		if n := faults.Count(); n != 7 {
+			t.Errorf("%d listings, want the 6 broken ones and the last", n)
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("listing (-want +got):\n%s", diff)
