@@ -3,7 +3,6 @@ package partition
 import (
 	"bytes"
 	"errors"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -95,36 +94,42 @@ func TestUnknownOutcomeThatAnotherWon(t *testing.T) {
 	}
 }
 
-// An entry is cleaned up between the listing and the reading, and a ghost of the
-// same size takes its place (P9): only the second listing tells.
+// The entry to be read is cleaned up between the listing and the reading, and a
+// ghost of the same size takes its place (P9): only the second listing tells.
 func TestGhostBetweenListingAndReading(t *testing.T) {
+	load := func(table *Table, _ *Snapshot) (*Snapshot, error) { return table.Load(t.Context()) }
+	refresh := func(table *Table, held *Snapshot) (*Snapshot, error) { return table.Refresh(t.Context(), held) }
+	travel := func(table *Table, _ *Snapshot) (*Snapshot, error) { return table.LoadVersion(t.Context(), 11) }
 	for _, tt := range []struct {
-		name string
-		read func(table *Table, held *Snapshot) (*Snapshot, error)
+		name    string
+		commits int // after version 10, which has a checkpoint
+		read    func(table *Table, held *Snapshot) (*Snapshot, error)
+		wantErr error
 	}{
-		{"load", func(table *Table, _ *Snapshot) (*Snapshot, error) { return table.Load(t.Context()) }},
-		{"refresh", func(table *Table, held *Snapshot) (*Snapshot, error) { return table.Refresh(t.Context(), held) }},
-		{"time travel", func(table *Table, _ *Snapshot) (*Snapshot, error) { return table.LoadVersion(t.Context(), 14) }},
+		{"load", 1, load, nil},
+		{"refresh", 1, refresh, nil},
+		{"time travel to the head", 1, travel, ErrNoVersion},
+		{"time travel below a checkpoint", 11, travel, ErrNoVersion},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			store := newMem()
 			table, s := created(t, store)
-			held := grow(t, table, s, 12)
-			grow(t, table, held, 2)
+			held := grow(t, table, s, 10)
+			grow(t, table, held, tt.commits)
 			var once sync.Once
 			var head *Snapshot
 			slow := &hooked{Store: store, noCRC: true, before: func(op, name string) {
-				if op == "read" && strings.HasSuffix(name, entryEnd) {
+				if op == "read" && name == table.entryName(11) {
 					once.Do(func() {
-						head = grow(t, table, mustLoad(t, table), 6)
-						makeGhost(t, table, store, 13)
+						head = grow(t, table, mustLoad(t, table), 12)
+						makeGhost(t, table, store, 11)
 					})
 				}
 			}}
 			got, err := tt.read(openTable(slow), held)
-			if tt.name == "time travel" {
-				if !errors.Is(err, ErrNoVersion) {
-					t.Errorf("version 14 = %v, %v; want ErrNoVersion", got, err)
+			if tt.wantErr != nil {
+				if !errors.Is(err, tt.wantErr) {
+					t.Errorf("got %v, %v; want %v", got, err, tt.wantErr)
 				}
 				return
 			}
@@ -144,8 +149,11 @@ func makeGhost(t *testing.T, table *Table, store *objstore.Mem, v int64) {
 		t.Fatal(err)
 	}
 	cleanUp(t, table, store, 20)
+	if _, err := store.Stat(t.Context(), table.entryName(v)); !errors.Is(err, objstore.ErrNotExist) {
+		t.Fatalf("entry %d is still there: %v", v, err)
+	}
 	head, body, _ := bytes.Cut(data, []byte("\n"))
-	ghost := bytes.ReplaceAll(body, []byte("-000013.parquet"), []byte("-666666.parquet"))
+	ghost := bytes.ReplaceAll(body, []byte("-000011.parquet"), []byte("-666666.parquet"))
 	head = bytes.Replace(head, []byte(checksum(body)), []byte(checksum(ghost)), 1)
 	if _, err := store.Create(t.Context(), table.entryName(v), append(append(head, '\n'), ghost...), nil); err != nil {
 		t.Fatal(err)

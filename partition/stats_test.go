@@ -287,3 +287,18 @@ func totalOrder(a, b float64) int {
 	}
 	return btoi(key(a) > key(b)) - btoi(key(a) < key(b))
 }
+
+// A slice shares its whole's dictionary; the words it does not use are not its.
+func TestStatsOfASlice(t *testing.T) {
+	def := kinds(t)
+	text := func(v string) cellSetter {
+		return func(c *schema.Columns) { c.SetString(def.Field("symbol"), []byte(v)) }
+	}
+	whole := recordOf(def, rowsOf(text("A"), text("B"), text("C"), text("D"))...)
+	slice := whole.NewSlice(1, 3)
+	s := StatsOf(slice, def)
+	first, last := symbolsOf(slice, def)
+	if s.Min["symbol"] != "B" || s.Max["symbol"] != "C" || first != "B" || last != "C" || s.NumRecords != 2 {
+		t.Errorf("from %v (%q) to %v (%q)", s.Min["symbol"], first, s.Max["symbol"], last)
+	}
+}
