@@ -107,12 +107,16 @@ func (i *Ingestor) wire(ctx context.Context, l *Lake, c IngestConfig) error {
 		if err != nil {
 			return err
 		}
-		i.pipelines[dataType] = pipeline.New(pipeline.Config{
+		wiring := pipeline.Config{
 			Definition: def, NewDecoder: decoders, Source: source, Sink: files,
 			DeadLetters: letters, Payloads: l.store,
 			Policy: batching.Policy{Rows: c.Ingest.FlushRows, Bytes: int64(c.Ingest.FlushBytes), Age: c.Ingest.FlushAge},
-			Budget: budget, Drain: c.Ingest.DrainDeadline, Log: l.log.With(zap.String("data_type", dataType)),
-		})
+			Budget: budget, Drain: c.Ingest.DrainDeadline, Log: l.log,
+		}
+		if dataType == deadLetters {
+			wiring.DeadLetters = nil // no letters about letters: what cannot be stored is handed back
+		}
+		i.pipelines[dataType] = pipeline.New(wiring)
 	}
 	return nil
 }

@@ -67,10 +67,12 @@ func TestKilled(t *testing.T) {
 	}
 	// What the killed ones held comes again once its lease has run out, which
 	// takes a broker between 10 seconds and some minutes.
-	for start := time.Now(); w.rows("market_data") < int64(*messages) && time.Since(start) < *patience; {
-		w.ingestor("--flush-age", "1s", "--idle-exit", "30s")
-		t.Logf("after %v: %d rows visible", time.Since(start).Round(time.Second), w.rows("market_data"))
+	last, start := w.start("--flush-age", "1s"), time.Now()
+	for w.rows("market_data") < int64(*messages) && time.Since(start) < *patience {
+		time.Sleep(2 * time.Second)
 	}
+	t.Logf("%d rows visible %v after the last kill", w.rows("market_data"), time.Since(start).Round(time.Second))
+	w.terminate(last)
 	w.compact()
 	got := w.totals("market_data", "volume")
 	if got.Rows != int64(*messages) || got.Sum != fmt.Sprint(sum) {

@@ -28,8 +28,8 @@ var (
 	brokerAddr = flag.String("broker", "", "host:port of a running Pub/Sub emulator (default: an embedded one)")
 	dataDir    = flag.String("data", "", "folder of captured files of real publishers")
 	kills      = flag.Int("kills", 3, "how often TestKilled kills the ingestor")
-	patience   = flag.Duration("patience", 12*time.Minute, "how long TestKilled waits for leases of killed ingestors to run out")
-	messages   = flag.Int("messages", 3000, "single-record messages that TestKilled publishes")
+	patience   = flag.Duration("patience", 6*time.Minute, "how long TestKilled waits for leases of killed ingestors to run out")
+	messages   = flag.Int("messages", 1500, "single-record messages that TestKilled publishes")
 )
 
 // world is one broker project and one lake.
@@ -154,6 +154,17 @@ func (w *world) kill(cmd *exec.Cmd) {
 	var exit *exec.ExitError
 	if err := cmd.Wait(); !errors.As(err, &exit) {
 		w.t.Fatalf("a killed ingestor ended with %v", err)
+	}
+}
+
+// terminate is SIGTERM: the ingestor drains and ends well.
+func (w *world) terminate(cmd *exec.Cmd) {
+	w.t.Helper()
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		w.t.Errorf("an ingestor that was told to stop ended with %v", err)
 	}
 }
 
