@@ -388,6 +388,29 @@ func TestDamagedLiveFileFailsItsPartitionAlone(t *testing.T) {
 	l.check()
 }
 
+// Sound bytes that are not those the log means are no input either.
+func TestLiveFileOfOtherBytesFails(t *testing.T) {
+	for what, alter := range map[string]func(f *partition.File){
+		"checksum": func(f *partition.File) { f.CRC32C++ },
+		"listed":   func(f *partition.File) { f.Size++ },
+		"log says": func(f *partition.File) { f.Hash[0]++ },
+	} {
+		l := newLake(t, objstore.NewMem())
+		l.raw(quotes("AAPL", 0, 5)...)
+		l.compact()
+		f := l.snapshot().Files(nil)[0]
+		alter(&f)
+		l.commit(partition.Change{Add: []partition.File{f}})
+		l.raw(quotes("AAPL", 5, 5)...)
+		if p, err := l.run(l.store); p.Outcome != compaction.Failed || err == nil || !strings.Contains(err.Error(), what) {
+			t.Errorf("%s: outcome %s, error %v", what, p.Outcome, err)
+		}
+		if v := l.snapshot().Version; v != 2 {
+			t.Errorf("%s: version %d, want 2", what, v)
+		}
+	}
+}
+
 // C10: a table that cannot be read stops no other.
 func TestDamagedTableStopsNoOther(t *testing.T) {
 	l := newLake(t, objstore.NewMem())
