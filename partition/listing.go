@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -74,14 +75,6 @@ func (t *Table) checkpointAtOrAbove(ctx context.Context, v int64) (int64, bool, 
 
 // above are the entries with versions over v.
 func above(entries []logObject, v int64) []logObject {
-	i, _ := slices.BinarySearchFunc(entries, v+1, func(e logObject, v int64) int {
-		switch {
-		case e.version < v:
-			return -1
-		case e.version > v:
-			return 1
-		}
-		return 0
-	})
+	i, _ := slices.BinarySearchFunc(entries, v+1, func(e logObject, v int64) int { return cmp.Compare(e.version, v) })
 	return entries[i:]
 }

@@ -68,8 +68,7 @@ func (s *Snapshot) Files(pred func(Key) bool) []File {
 
 // Partition is the partition's live files by path. The caller must not change it.
 func (s *Snapshot) Partition(k Key) []File {
-	from, to := sort.Find(len(s.files), func(i int) int { return k.Compare(s.files[i].Key) })
-	_ = to
+	from, _ := sort.Find(len(s.files), func(i int) int { return k.Compare(s.files[i].Key) })
 	end := from
 	for end < len(s.files) && s.files[end].Key == k {
 		end++
