@@ -86,13 +86,27 @@ func weigh(recs []arrow.RecordBatch, m *merger, def *schema.Definition) (Dropped
 		return Dropped{}, err
 	}
 	d := Dropped{Rows: gone.NumRows(), Hash: hashSum(gone)}
-	a, b := hashColumns(gone, def.Own, nil), hashColumns(stayed, def.Own, nil)
+	a, b := hashTold(gone, def), hashTold(stayed, def)
 	for i := range a {
 		if a[i] != b[i] {
 			d.Conflicts++
 		}
 	}
 	return d, nil
+}
+
+// hashTold hashes what publishers told: the definition's own fields, except those
+// that default to the publish time. A record that is sent again has another
+// publish time, and is the same record.
+func hashTold(rec arrow.RecordBatch, def *schema.Definition) []SetHash {
+	var fields []arrow.Field
+	var columns []arrow.Array
+	for i, f := range def.Fields[:def.Own] {
+		if f.Default == nil || f.Default.Source != schema.FromPublishTime {
+			fields, columns = append(fields, rec.Schema().Field(i)), append(columns, rec.Column(i))
+		}
+	}
+	return RowHashes(array.NewRecordBatch(arrow.NewSchema(fields, nil), columns, rec.NumRows()), nil)
 }
 
 // A merger merges sorted inputs by a tree of losers: each inner node holds the

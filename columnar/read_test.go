@@ -156,31 +156,44 @@ func TestReadProjectsByName(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
-// readAll is everything a reader does with an object.
-func readAll(ctx context.Context, data []byte) (arrow.RecordBatch, error) {
+// A reading is everything an object tells its reader.
+type reading struct {
+	Rows    []row
+	Bounds  []any
+	Summary Summary
+}
+
+func readAll(ctx context.Context, data []byte) (reading, error) {
+	var all reading
 	f, err := OpenBytes("o", data)
 	if err != nil {
-		return nil, err
+		return all, err
 	}
 	for g := range f.NumRowGroups() {
 		for _, field := range everyKind.Fields {
-			f.RowGroupBounds(g, field.Name)
+			min, max, nulls, ok := f.RowGroupBounds(g, field.Name)
+			all.Bounds = append(all.Bounds, min, max, nulls, ok)
 		}
 	}
-	_, _ = f.Summary()
-	return f.Read(ctx, everyKind, nil, nil)
+	all.Summary, _ = f.Summary()
+	rec, err := f.Read(ctx, everyKind, nil, nil)
+	if err != nil {
+		return all, err
+	}
+	all.Rows = rowsOf(rec)
+	return all, nil
 }
 
 func TestCorruptObjects(t *testing.T) {
-	data, _, sorted := encoded(t, record(everyKind, someRows(random(21), 60, 0.2)...))
-	want := rowsOf(sorted)
-	right := func(t *testing.T, what string, got arrow.RecordBatch, err error) {
+	data, _, _ := encoded(t, record(everyKind, someRows(random(21), 60, 0.2)...))
+	want := must(readAll(t.Context(), data))
+	right := func(t *testing.T, what string, got reading, err error) {
 		t.Helper()
 		switch {
 		case err != nil && !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrUnsupported):
 			t.Errorf("%s: error without a kind: %v", what, err)
-		case err == nil && !reflect.DeepEqual(rowsOf(got), want):
-			t.Errorf("%s: wrong rows without an error: %.300s", what, fmt.Sprint(rowsOf(got)))
+		case err == nil && !reflect.DeepEqual(got, want):
+			t.Errorf("%s: wrong rows, bounds or summary without an error: %.300s", what, fmt.Sprint(got))
 		}
 	}
 	t.Run("every byte flipped", func(t *testing.T) {
@@ -197,7 +210,7 @@ func TestCorruptObjects(t *testing.T) {
 		for n := range data {
 			got, err := readAll(t.Context(), data[:n])
 			if err == nil {
-				t.Fatalf("%d of %d bytes read as %d rows", n, len(data), got.NumRows())
+				t.Fatalf("%d of %d bytes read as %d rows", n, len(data), len(got.Rows))
 			}
 			right(t, fmt.Sprintf("%d bytes", n), got, err)
 		}
