@@ -41,15 +41,10 @@ func hashString(b []byte, d *xxhash.Digest) SetHash {
 // values and the names of their columns alone. Records have all columns of their
 // definition, or the hashes are those of other rows.
 func RowHashes(rec arrow.RecordBatch, dst []SetHash) []SetHash {
-	return hashColumns(rec, int(rec.NumCols()), dst)
-}
-
-// hashColumns hashes the first cols columns of every row.
-func hashColumns(rec arrow.RecordBatch, cols int, dst []SetHash) []SetHash {
 	start := len(dst)
 	dst = append(dst, make([]SetHash, rec.NumRows())...)
 	rows := dst[start:]
-	for i := range cols {
+	for i := range int(rec.NumCols()) {
 		h := newCellHasher(rec.ColumnName(i))
 		h.column(rec.Column(i), rows)
 	}

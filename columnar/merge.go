@@ -3,8 +3,10 @@ package columnar
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
 
 	"github.com/buffetbot/ingest/schema"
 )
@@ -101,8 +103,9 @@ func weigh(recs []arrow.RecordBatch, m *merger, def *schema.Definition) (Dropped
 func hashTold(rec arrow.RecordBatch, def *schema.Definition) []SetHash {
 	var fields []arrow.Field
 	var columns []arrow.Array
-	for i, f := range def.Fields[:def.Own] {
-		if f.Default == nil || f.Default.Source != schema.FromPublishTime {
+	published := func(d schema.Default) bool { return d.Source == schema.FromPublishTime }
+	for i := range def.Fields[:def.Own] {
+		if !slices.ContainsFunc(def.Fields[i].Defaults, published) {
 			fields, columns = append(fields, rec.Schema().Field(i)), append(columns, rec.Column(i))
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"pgregory.net/rapid"
+
+	"github.com/buffetbot/ingest/schema"
 )
 
 // quotes is a small definition whose rows can be read in a test.
@@ -58,6 +60,17 @@ func TestMergeByIdentity(t *testing.T) {
 			t.Errorf("%d rows, want 2", got.NumRows())
 		}
 	})
+}
+
+// A field that defaults to the publish time is none that a publisher told.
+func TestARecordSentAgainIsNoConflict(t *testing.T) {
+	stamped := define("stamped", 0, 1, append(slices.Clone(quotes.Fields[:2]),
+		schema.Field{Name: "seen", Kind: schema.Int64, Defaults: []schema.Default{{Source: schema.FromPublishTime}}})...)
+	a := record(stamped, quote("A", 10, 1, "e:1", 0, 100))
+	b := record(stamped, quote("A", 10, 2, "e:1", 0, 200))
+	if _, dropped, err := Merge([]arrow.RecordBatch{a, b}, stamped); err != nil || dropped.Rows != 1 || dropped.Conflicts != 0 {
+		t.Errorf("dropped %+v, %v; want one row and no conflict", dropped, err)
+	}
 }
 
 // union is Merge the slow way: sort everything, then keep the first of each identity.
