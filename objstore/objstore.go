@@ -9,8 +9,12 @@
 //   - reads and listings after a write's success see that write;
 //   - a List is in ascending byte order of names.
 //
-// An error other than ErrExist, ErrNotExist and ErrPrecondition leaves the
-// outcome unknown: the operation may have been applied, or be applied later.
+// An error other than ErrExist, ErrNotExist, ErrPrecondition, ErrRefused and
+// ErrName leaves the outcome unknown: the operation may have been applied, or be
+// applied later.
+//
+// Names are those that CheckName allows. No object's name should be another's
+// followed by a slash: a directory cannot hold both.
 //
 // The capabilities are separate interfaces, so that a type that cannot do harm
 // needs no discipline: a reader of the lake takes a Reader and cannot delete.
@@ -62,14 +66,17 @@ type Object struct {
 // A Reader reads objects.
 type Reader interface {
 	// List yields the objects whose names start with prefix and are greater
-	// than after, in ascending order. It stops at the first error.
+	// than after, in ascending order. It stops at the first error. What CheckName
+	// refuses is passed over: somebody else put it there. An object that comes or
+	// goes meanwhile may be in it or not. A sequence can be ranged over again.
 	List(ctx context.Context, prefix, after string) iter.Seq2[Object, error]
 
 	// Stat describes one object, checksum included, or gives ErrNotExist.
 	Stat(ctx context.Context, name string) (Object, error)
 
 	// Read returns n bytes from offset off, or fewer at the object's end; n < 0
-	// means to the end. A negative off counts from the end (the last -off bytes).
+	// means to the end. A negative off counts from the end: the n first of the
+	// last -off bytes. An off at or behind the end gives no bytes and no error.
 	// The result is the caller's.
 	Read(ctx context.Context, name string, off, n int64) ([]byte, error)
 }
