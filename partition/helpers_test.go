@@ -115,8 +115,9 @@ func mustLoad(t testing.TB, table *Table) *Snapshot {
 }
 
 // diff compares two snapshots in all but which checkpoint is known.
-func diff(a, b *Snapshot) string {
-	return cmp.Diff(a, b, cmp.AllowUnexported(Snapshot{}), cmpopts.IgnoreFields(Snapshot{}, "checkpoint"), cmpopts.EquateEmpty())
+func diff(a, b *Snapshot, opts ...cmp.Option) string {
+	opts = append(opts, cmp.AllowUnexported(Snapshot{}), cmpopts.IgnoreFields(Snapshot{}, "checkpoint"), cmpopts.EquateEmpty())
+	return cmp.Diff(a, b, opts...)
 }
 
 func message(err error) string {

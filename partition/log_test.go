@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
@@ -239,7 +240,9 @@ func TestRacingCommitters(t *testing.T) {
 				t.Errorf("version %d, %d files, %d marks; want %d of each", s.Version, len(s.Files(nil)), len(s.Txns), writers*each)
 			}
 			full := mustLoad(t, openTable(without(t, store, checkpointEnd)))
-			if d := diff(s, full); d != "" {
+			// In a directory an object grows younger once more after it has its name,
+			// when its temporary file goes; who looks in between sees the earlier time.
+			if d := diff(s, full, cmpopts.EquateApproxTime(time.Minute)); d != "" {
 				t.Errorf("from the checkpoint and from the entries differ:\n%s", d)
 			}
 		})

@@ -106,7 +106,7 @@ func TestAddingALiveFileAgainReplacesWhatIsSaidOfIt(t *testing.T) {
 	s = grow(t, table, s, 1)
 	f := s.Files(nil)[0]
 	f.Duplicates += 7
-	s, err := table.Commit(t.Context(), s, Change{Operation: "COMPACT", Add: []File{f}})
+	_, err := table.Commit(t.Context(), s, Change{Operation: "COMPACT", Add: []File{f}})
 	if err != nil {
 		t.Fatal(err)
 	}
