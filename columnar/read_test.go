@@ -92,15 +92,12 @@ func TestOpenReadsALongFooterInASecondRequest(t *testing.T) {
 		fields = append(fields, schemaString(fmt.Sprintf("a_field_with_a_rather_long_name_%d", i)))
 	}
 	wide := define("wide", 0, 1, fields...)
-	data, _, err := Encode(empty(wide), wide)
-	if err != nil {
-		t.Fatal(err)
-	}
 	r := make(row, len(wide.Fields))
 	for i := range fields[2:] {
 		r[i+2] = "a value of some length, to make statistics long"
 	}
-	if data, _, err = Encode(record(wide, r), wide); err != nil {
+	data, _, err := Encode(record(wide, r), wide)
+	if err != nil {
 		t.Fatal(err)
 	}
 	store := &oneObject{data: data}
