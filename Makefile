@@ -11,6 +11,9 @@ build:
 demo: build
 	$(BIN)/buffetctl demo --data-bucket file://$(abspath $(LAKE))
 
+run: build
+	$(BIN)/ingestor --embedded --data-bucket file://$(abspath $(LAKE)) --flush-age 5s
+
 test:
 	$(GO) test ./...
 
