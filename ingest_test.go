@@ -71,22 +71,23 @@ func TestDrainKeepsRowsAndDeadLetters(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range 20 {
-		payload := fmt.Sprintf(`{"symbol":"AAPL","timestamp":"2024-01-15T14:30:00Z","price":%d,"source":"test"}`, i+1)
-		if i%5 == 0 {
-			payload = `{"symbol":"AAPL","timestamp":"yesterday","price":1,"source":"test"}`
-		}
-		if err := p.Publish(t.Context(), "market-data", &schema.Message{Data: []byte(payload)}); err != nil {
-			t.Fatal(err)
-		}
+	var records []string
+	for i := range 16 {
+		records = append(records, fmt.Sprintf(`{"symbol":"AAPL","timestamp":"2024-01-15T14:30:00Z","price":%d,"source":"test"}`, i+1))
 	}
-	if n, err := p.Close(); n != 20 || err != nil {
+	for range 300 { // more than the broker delivers before the drain
+		records = append(records, `{"symbol":"AAPL","timestamp":"yesterday","price":1,"source":"test"}`)
+	}
+	if err := p.Publish(t.Context(), "market-data", &schema.Message{Data: []byte(strings.Join(records, "\n"))}); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := p.Close(); n != 1 || err != nil {
 		t.Fatalf("published %d, %v", n, err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	go func() { // stop in the middle: everything received, nothing flushed by age
-		for ingestor.Report().Stats["market_data"].Received < 20 {
+		for ingestor.Report().Stats["market_data"].Received < 1 {
 			time.Sleep(10 * time.Millisecond)
 		}
 		stop()
@@ -97,13 +98,13 @@ func TestDrainKeepsRowsAndDeadLetters(t *testing.T) {
 	if _, err := lake.Compactor(compaction.Options{}).Run(t.Context(), lake.Registry().Types()); err != nil {
 		t.Fatal(err)
 	}
-	for dataType, want := range map[string]int64{"market_data": 16, "dead_letters": 4} {
+	for dataType, want := range map[string]int64{"market_data": 16, "dead_letters": 300} {
 		if got, err := lake.CountRows(t.Context(), dataType); got != want || err != nil {
 			t.Errorf("%s: %d rows, %v; want %d", dataType, got, err, want)
 		}
 	}
 	reasons, err := lake.CountBy(t.Context(), "dead_letters", "reason")
-	if err != nil || len(reasons) != 1 || reasons[0] != (Count{"bad_timestamp", 4}) {
+	if err != nil || len(reasons) != 1 || reasons[0] != (Count{"bad_timestamp", 300}) {
 		t.Errorf("reasons = %v, %v", reasons, err)
 	}
 	days, err := lake.RowsByDay(t.Context(), "market_data")
