@@ -40,7 +40,7 @@ type Ingestor struct {
 	types     []string
 	pipelines map[string]*pipeline.Pipeline
 	idle      time.Duration
-	lag       time.Duration
+	lag       time.Duration // how long the last dead letters may take through an embedded broker
 	broker    *broker
 	log       *zap.Logger
 }
@@ -61,7 +61,7 @@ func (l *Lake) NewIngestor(ctx context.Context, c IngestConfig) (*Ingestor, erro
 	}
 	i := &Ingestor{types: types, pipelines: map[string]*pipeline.Pipeline{}, idle: c.Ingest.IdleExit, broker: b, log: l.log}
 	if c.Broker.Embedded {
-		i.lag = time.Second
+		i.lag = c.Ingest.DrainDeadline
 	}
 	if err := i.wire(ctx, l, c); err != nil {
 		return nil, errors.Join(err, b.close())
@@ -233,23 +233,32 @@ func (i *Ingestor) quiet(d time.Duration) bool {
 	return true
 }
 
-// settle waits, with an embedded broker, until the last dead letters have come
-// back: it keeps nothing beyond the process.
+// settle waits, with an embedded broker, until the dead letters that were
+// published have come back: it keeps nothing beyond the process.
 func (i *Ingestor) settle(ctx context.Context) {
-	p := i.pipelines[deadLetters]
-	if i.lag == 0 || p == nil {
+	if i.lag == 0 || i.pipelines[deadLetters] == nil {
 		return
 	}
-	deadline := time.After(10 * i.lag)
-	for p.Idle() < i.lag {
+	deadline := time.After(i.lag)
+	for i.lettersUnderWay() > 0 {
 		select {
 		case <-ctx.Done():
 			return
 		case <-deadline:
+			i.log.Warn("dead letters are still under way in the embedded broker, which forgets them", zap.Int64("dead_letters", i.lettersUnderWay()))
 			return
-		case <-time.After(i.lag / 10):
+		case <-time.After(10 * time.Millisecond):
 		}
 	}
+}
+
+// lettersUnderWay is how many dead letters were published and have not arrived.
+func (i *Ingestor) lettersUnderWay() int64 {
+	var published int64
+	for _, p := range i.pipelines {
+		published += p.Stats().Letters
+	}
+	return published - i.pipelines[deadLetters].Stats().Received
 }
 
 // Report says what the ingestor has done since it was made.
