@@ -29,7 +29,7 @@ cover:
 	@echo "coverage.html"
 
 bench:
-	$(GO) test -run '^$$' -bench . -benchmem ./schema ./columnar ./pipeline ./query
+	$(GO) test -run '^$$' -bench . -benchmem ./schema ./columnar ./pipeline ./compaction ./query
 
 clean:
 	rm -rf $(BIN) coverage.out coverage.html
