@@ -2,7 +2,7 @@
 // where it came from, and why.
 //
 // A Letter is made of a message and the verdict on one of its records, is
-// published on the dead-letter topic (INTERFACE: attributes say everything, the
+// published on the dead-letter topic (its attributes say everything, the
 // data is the record), and comes from there into the lake as a row of the data
 // type dead_letters.
 //
