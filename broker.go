@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 
 	"github.com/sourcegraph/conc"
@@ -193,8 +192,5 @@ func (p *Publisher) Close() (sent int, err error) {
 	if n := len(p.failed); n > 1 {
 		err = fmt.Errorf("%w (and %d messages more)", err, n-1)
 	}
-	if closeErr := p.broker.close(); closeErr != nil && !strings.Contains(closeErr.Error(), "closing") {
-		err = errors.Join(err, closeErr)
-	}
-	return p.sent, err
+	return p.sent, errors.Join(err, p.broker.close())
 }

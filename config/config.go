@@ -33,8 +33,7 @@ func Usagef(format string, args ...any) error {
 // ErrHelp says that help was asked for and printed: exit code 0.
 var ErrHelp = errors.New("help was printed")
 
-// A Problem is one thing wrong with the settings. A settings group with a
-// Problems method is asked for all of its problems at once.
+// A settings group that has problems is asked for all of them at once.
 type problems interface{ Problems() []error }
 
 // Parse fills cli, a pointer to a struct of settings, from args and the
