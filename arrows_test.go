@@ -30,6 +30,7 @@ var floors = map[string]int{
 	"pipeline":   9,
 	"compaction": 10,
 	"query":      11,
+	"backfill":   12,
 	"gcp":        12,
 	"embedded":   12,
 	"telemetry":  13,
@@ -39,6 +40,8 @@ var floors = map[string]int{
 	"console":    15,
 	"cmd":        16,
 	"e2e":        17,
+	"examples":   17,
+	"interop":    17,
 }
 
 // mayImport lists the folders that may import the packages under a path that is

@@ -16,13 +16,18 @@ type Log struct {
 
 // Store says where the lake is and how to reach it.
 type Store struct {
-	DataBucket    string `env:"GCS_DATA_BUCKET" placeholder:"BUCKET" help:"Where the lake is: a bucket's name, gs://name, or file:///directory."`
-	Project       string `env:"GOOGLE_CLOUD_PROJECT" help:"Google Cloud project of topics, subscriptions and buckets."`
-	KMSKey        string `name:"kms-key-id" env:"GCS_KMS_KEY_ID" placeholder:"KEY" help:"Customer-managed key that encrypts every object written."`
-	Connections   int    `name:"max-connections" env:"GCS_MAX_CONNECTIONS" default:"50" help:"Most connections to the store at once."`
-	RetryAttempts int    `env:"GCS_RETRY_ATTEMPTS" default:"3" help:"How often an operation of the store is tried before it counts as failed."`
-	Timeout       int    `name:"timeout-seconds" env:"GCS_TIMEOUT_SECONDS" default:"60" help:"Seconds that one try of a store operation may take."`
-	Compression   string `env:"GCS_COMPRESSION" enum:"snappy" default:"snappy" help:"Compression of Parquet pages: ${enum}."`
+	DataBucket     string `env:"GCS_DATA_BUCKET" placeholder:"BUCKET" help:"Where the lake is: a bucket's name, gs://name, or file:///directory."`
+	Project        string `env:"GOOGLE_CLOUD_PROJECT" help:"Google Cloud project of topics, subscriptions and buckets."`
+	ArchiveBucket  string `env:"GCS_ARCHIVE_BUCKET" placeholder:"BUCKET" help:"Where consumed raw files go before they are deleted."`
+	BackupBucket   string `env:"GCS_BACKUP_BUCKET" placeholder:"BUCKET" help:"Where backups go."`
+	TempBucket     string `env:"GCS_TEMP_BUCKET" placeholder:"BUCKET" help:"Where large merges spill; its objects may vanish after a day."`
+	ServiceAccount string `name:"service-account-email" env:"GCS_SERVICE_ACCOUNT_EMAIL" placeholder:"EMAIL" help:"Service account to impersonate."`
+	Region         string `env:"GCS_REGION" default:"us-central1" help:"Region of buckets and services."`
+	KMSKey         string `name:"kms-key-id" env:"GCS_KMS_KEY_ID" placeholder:"KEY" help:"Customer-managed key that encrypts every object written."`
+	Connections    int    `name:"max-connections" env:"GCS_MAX_CONNECTIONS" default:"50" help:"Most connections to the store at once."`
+	RetryAttempts  int    `env:"GCS_RETRY_ATTEMPTS" default:"3" help:"How often an operation of the store is tried before it counts as failed."`
+	Timeout        int    `name:"timeout-seconds" env:"GCS_TIMEOUT_SECONDS" default:"60" help:"Seconds that one try of a store operation may take."`
+	Compression    string `env:"GCS_COMPRESSION" enum:"snappy" default:"snappy" help:"Compression of Parquet pages: ${enum}."`
 }
 
 // Problems implements the check of Parse.
@@ -41,6 +46,11 @@ func (s *Store) Problems() []error {
 		all = append(all, fmt.Errorf("--timeout-seconds %d: at least 1 is needed", s.Timeout))
 	}
 	return all
+}
+
+// Listen says where health and metrics are served.
+type Listen struct {
+	Listen string `env:"LISTEN_ADDR" default:"" placeholder:"HOST:PORT" help:"Serve /healthz, /readyz and /metrics here, such as 127.0.0.1:9090 (empty: nowhere)."`
 }
 
 // Types chooses data types.
