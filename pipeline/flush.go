@@ -77,7 +77,9 @@ func (p *Pipeline) flush(b *batching.Batch) error {
 		return err
 	}
 	rows := b.Rows.Len()
-	written, err := p.config.Sink.Write(p.work, b)
+	f := p.observed(b)
+	written, err := p.config.Sink.Write(f.Context, b)
+	f.Done(written, err)
 	switch {
 	case err == nil:
 		p.flushFailures.Store(0)
@@ -93,7 +95,7 @@ func (p *Pipeline) flush(b *batching.Batch) error {
 	}
 	p.counts.flushesFailed.Add(1)
 	n := p.flushFailures.Add(1)
-	p.log.Warn("flush failed; its messages will be delivered again", zap.Stringer("partition", b.Key),
+	f.Log.Warn("flush failed; its messages will be delivered again", zap.Stringer("partition", b.Key),
 		zap.Int("rows", rows), zap.Int("messages", b.Messages()), zap.Int64("in_a_row", n), zap.Error(err))
 	if n == int64(p.config.MaxFlushFailures) {
 		p.stop(&giveUpError{what: "flushing", times: n, last: err,

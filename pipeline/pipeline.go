@@ -84,6 +84,7 @@ type Config struct {
 	Budget      *batching.Budget // shared by all pipelines of the process
 	Log         *zap.Logger      // nil: none
 	Clock       func() time.Time // nil: time.Now
+	Observer    Observer         // nil: none
 
 	Workers          int           // messages decoded at once; 0: one a processor
 	Flushes          int           // batches flushed at once; 0: DefaultFlushes
