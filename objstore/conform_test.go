@@ -21,6 +21,15 @@ func TestRetryConforms(t *testing.T) {
 	})
 }
 
+func TestBreakerConforms(t *testing.T) {
+	objtest.Conform(t, func(*testing.T) objstore.Store {
+		return objstore.Break(objstore.NewMem(), objstore.BreakerPolicy{})
+	})
+	objtest.Conform(t, func(*testing.T) objstore.Store {
+		return objstore.Retry(objstore.Break(objstore.NewMem(), objstore.BreakerPolicy{Failures: 1}), objstore.RetryPolicy{})
+	})
+}
+
 func TestFaultsConformUntilTheyFire(t *testing.T) {
 	objtest.Conform(t, func(*testing.T) objstore.Store {
 		return &objtest.Faults{Store: objstore.NewMem(), FailAt: -1}

@@ -126,7 +126,7 @@ func (d *Dir) link(_ context.Context, temp, name string) error {
 		return err
 	}
 	if info, err := d.root.Lstat(name); err == nil && info.IsDir() {
-		return fmt.Errorf("%w: other objects are named %s/…", ErrRefused, name)
+		return fmt.Errorf("%w: %w: other objects are named %s/…", ErrRefused, ErrName, name)
 	}
 	// The caller may take "exists" for success, if it was an earlier try of its
 	// own: then the name has to be durable, whoever made it.
@@ -257,7 +257,9 @@ func ours(err error) error {
 		return err
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
 		return ErrNotExist
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.ENAMETOOLONG):
+	case errors.Is(err, syscall.ENAMETOOLONG):
+		return fmt.Errorf("%w: %w: %w", ErrRefused, ErrName, err)
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	return err

@@ -30,7 +30,7 @@ func (d *Dir) put(ctx context.Context, name string, data []byte, place func(ctx 
 			return o, nil
 		}
 		if errors.Is(err, syscall.ENOTDIR) {
-			return Object{}, fmt.Errorf("%w: a part of the name is an object itself: %w", ErrRefused, err)
+			return Object{}, fmt.Errorf("%w: %w: a part of the name is an object itself: %w", ErrRefused, ErrName, err)
 		}
 		if !errors.Is(err, fs.ErrNotExist) || try == placeTries {
 			return Object{}, refused(err)

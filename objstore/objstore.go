@@ -10,7 +10,7 @@
 //   - a List is in ascending byte order of names.
 //
 // An error other than ErrExist, ErrNotExist, ErrPrecondition, ErrRefused and
-// ErrName leaves the outcome unknown: the operation may have been applied, or be
+// ErrName (a name that the store cannot hold, whatever else it can) leaves the outcome unknown: the operation may have been applied, or be
 // applied later.
 //
 // Names are those that CheckName allows. No object's name should be another's
@@ -34,8 +34,9 @@ var (
 	ErrNotExist     = errors.New("object does not exist")
 	ErrPrecondition = errors.New("object is at another generation")
 
-	// ErrRefused marks what trying again will not mend: no permission, no such
-	// bucket, a name that the store cannot hold. A person has to look.
+	// ErrRefused marks what trying again at once will not mend: no permission, no
+	// such bucket, a key that is disabled; with ErrName, a name that the store cannot
+	// hold. A person has to look.
 	ErrRefused = errors.New("store refuses")
 )
 

@@ -10,6 +10,10 @@ import (
 	"time"
 )
 
+// errTooSlow is the cause of a context that ended because the store took too
+// long, and not because a caller lost interest.
+var errTooSlow = fmt.Errorf("the store is too slow: %w", context.DeadlineExceeded)
+
 // A RetryPolicy says how often and how long to try. A zero field means the
 // value beside it.
 type RetryPolicy struct {
@@ -44,7 +48,8 @@ func (p RetryPolicy) withDefaults() RetryPolicy {
 // from what they see.
 //
 // ErrExist, ErrNotExist, ErrPrecondition, ErrRefused and ErrName are answers,
-// not failures, and end the tries; so does the caller's context.
+// not failures, and end the tries; so do a breaker's ErrOpen and the caller's
+// context.
 func Retry(s Store, p RetryPolicy) Store { return &retrying{store: s, policy: p.withDefaults()} }
 
 type retrying struct {
@@ -82,7 +87,7 @@ func (r *retrying) listOnce(ctx context.Context, prefix, after string, yield fun
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	timer := time.AfterFunc(r.policy.Timeout, func() {
-		cancel(fmt.Errorf("no answer within %v: %w", r.policy.Timeout, context.DeadlineExceeded))
+		cancel(fmt.Errorf("no answer within %v: %w", r.policy.Timeout, errTooSlow))
 	})
 	defer timer.Stop()
 	for o, err := range r.store.List(ctx, prefix, after) {
@@ -181,10 +186,10 @@ func (r *retrying) Remove(ctx context.Context, name string, match Generation) er
 // do calls f until it succeeds, gives a final answer, or the policy ends.
 func (p RetryPolicy) do(ctx context.Context, f func(context.Context) error) error {
 	t := p.begin()
-	bounded, cancel := context.WithTimeout(ctx, p.Deadline)
+	bounded, cancel := context.WithTimeoutCause(ctx, p.Deadline, errTooSlow)
 	defer cancel()
 	for {
-		once, cancel := context.WithTimeout(bounded, p.Timeout)
+		once, cancel := context.WithTimeoutCause(bounded, p.Timeout, errTooSlow)
 		err := f(once)
 		cancel()
 		if err == nil {
@@ -211,6 +216,12 @@ func (t *tries) again(ctx, bounded context.Context, last error) error {
 	t.n++
 	if final(last) {
 		return last
+	}
+	if errors.Is(last, ErrOpen) {
+		if t.n == 1 {
+			return last
+		}
+		return t.sum("stopped", last)
 	}
 	if ctx.Err() != nil {
 		return t.sum("stopped", fmt.Errorf("%w (last: %w)", context.Cause(ctx), last))
