@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/sourcegraph/conc"
@@ -104,8 +105,9 @@ func (b *broker) ensure(ctx context.Context, create bool, topic, subscription st
 // A PublisherConfig says where to publish.
 type PublisherConfig struct {
 	Project  string
-	Endpoint string // host:port of an emulator; empty: PUBSUB_EMULATOR_HOST, else Google Cloud
-	Create   bool   // create the topics of the built-in data types, and their subscriptions, where they are missing
+	Endpoint string   // host:port of an emulator; empty: PUBSUB_EMULATOR_HOST, else Google Cloud
+	Create   bool     // create the topics of the built-in data types, and their subscriptions, where they are missing
+	Topics   []string // further topics that Create is about; their subscriptions are called <topic>-ingest
 }
 
 // A Publisher publishes to several topics, with many messages in flight.
@@ -114,7 +116,7 @@ type Publisher struct {
 	topics map[string]*gcp.Topic
 
 	outcomes conc.WaitGroup
-	mu       sync.Mutex
+	mu       sync.Mutex // of all but outcomes
 	sent     int
 	failed   []error
 }
@@ -127,39 +129,62 @@ func NewPublisher(ctx context.Context, c PublisherConfig) (*Publisher, error) {
 	}
 	p := &Publisher{broker: b, topics: map[string]*gcp.Topic{}}
 	if c.Create {
-		if err := p.create(ctx); err != nil {
+		if err := p.create(ctx, c.Topics); err != nil {
 			return nil, errors.Join(err, b.close())
 		}
 	}
 	return p, nil
 }
 
-func (p *Publisher) create(ctx context.Context) error {
+func (p *Publisher) create(ctx context.Context, more []string) error {
 	registry, err := schema.Builtin()
 	if err != nil {
 		return err
 	}
+	topics := slices.Clone(more)
 	for _, dataType := range registry.Types() {
 		def, _ := registry.Latest(dataType)
-		if err := p.broker.ensure(ctx, true, def.Topic, def.Topic+"-ingest"); err != nil {
+		topics = append(topics, def.Topic)
+	}
+	for _, topic := range topics {
+		if err := p.broker.ensure(ctx, true, topic, topic+"-ingest"); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// topic is the publisher of one topic, made when it is first asked for.
+func (p *Publisher) topic(name string) *gcp.Topic {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t := p.topics[name]
+	if t == nil {
+		t = p.broker.client.Topic(name, gcp.TopicSettings{})
+		p.topics[name], p.broker.topics = t, append(p.broker.topics, t)
+	}
+	return t
+}
+
+// Send publishes m and returns nil when the broker has it; after an error the
+// broker may have it all the same. Several goroutines may send at once.
+func (p *Publisher) Send(ctx context.Context, topic string, m *schema.Message) error {
+	if err := p.topic(topic).Publish(ctx, m); err != nil {
+		return fmt.Errorf("topic %s: %w", topic, err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sent++
+	return nil
+}
+
 // Publish hands m to the broker's client and returns; Close tells how it went.
 // m must not change until then. It is for one goroutine.
 func (p *Publisher) Publish(ctx context.Context, topic string, m *schema.Message) error {
-	t := p.topics[topic]
-	if t == nil {
-		t = p.broker.client.Topic(topic, gcp.TopicSettings{})
-		p.topics[topic], p.broker.topics = t, append(p.broker.topics, t)
-	}
 	if err := p.firstFailure(); err != nil {
 		return err
 	}
-	publication := t.Start(ctx, m)
+	publication := p.topic(topic).Start(ctx, m)
 	p.outcomes.Go(func() {
 		_, err := publication.ID(ctx)
 		p.mu.Lock()

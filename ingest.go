@@ -98,6 +98,16 @@ func (l *Lake) reach(ctx context.Context) error {
 	return nil
 }
 
+// OpenReader opens a bucket for reading, such as one that files of history are
+// in; it need not hold a lake. close releases its connections.
+func OpenReader(ctx context.Context, c Config) (r objstore.Reader, close func() error, err error) {
+	store, close, err := openStore(ctx, c)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open bucket %s: %w", c.Bucket, err)
+	}
+	return objstore.Retry(store, objstore.RetryPolicy{Attempts: c.RetryAttempts, Timeout: c.Timeout}), close, nil
+}
+
 // openStore opens what a bucket setting names.
 func openStore(ctx context.Context, c Config) (objstore.Store, func() error, error) {
 	dir, local, err := localDirectory(c.Bucket)
