@@ -71,6 +71,8 @@ type Batch struct {
 
 	messages int
 	receipts []*Receipt
+	oldest   int64    // publish time of the oldest message, µs; 0: not known
+	traced   []Origin // the first MaxTraced of those to be followed
 	budget   *Budget
 	charged  int64
 	settled  atomic.Bool
@@ -82,6 +84,27 @@ var sequence atomic.Int64
 
 // Messages is the number of messages that the batch's rows came in.
 func (b *Batch) Messages() int { return b.messages }
+
+// MaxTraced is how many messages of a batch are followed, at most.
+const MaxTraced = 8
+
+// note keeps what those who measure may ask of the message.
+func (b *Batch) note(o Origin) {
+	b.oldest = Older(b.oldest, o.Published)
+	if o.Trace != "" && len(b.traced) < MaxTraced {
+		b.traced = append(b.traced, o)
+	}
+}
+
+// Origin is the i-th message's, in the order they came. Before Settle only.
+func (b *Batch) Origin(i int) Origin { return b.receipts[i].Origin }
+
+// Oldest is the publish time of the oldest message, µs since 1970; 0 if none is
+// known.
+func (b *Batch) Oldest() int64 { return b.oldest }
+
+// Traced are the origins of the messages to be followed, at most MaxTraced.
+func (b *Batch) Traced() []Origin { return b.traced }
 
 // Settle releases every receipt, and the memory. With an error the messages will
 // be delivered again. Only the first call counts. The rows must not be used

@@ -166,6 +166,7 @@ func (b *Batcher) append(batch *Batch, rows *schema.Columns, from, to int, charg
 		r.Hold()
 		batch.receipts = append(batch.receipts, r)
 		batch.messages++
+		batch.note(r.Origin)
 	}
 	over := max(0, b.held(batch)-batch.charged)
 	batch.charged += over
@@ -211,6 +212,26 @@ func (b *Batcher) Tick(now time.Time) {
 	if b.policy.Age > 0 {
 		b.sealWhere(ByAge, func(batch *Batch) bool { return now.Sub(batch.Opened) >= b.policy.Age })
 	}
+}
+
+// Oldest is the publish time of the oldest message in an open batch, µs since
+// 1970; 0 if there is none.
+func (b *Batcher) Oldest() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var oldest int64
+	for _, batch := range b.open {
+		oldest = Older(oldest, batch.oldest)
+	}
+	return oldest
+}
+
+// Older is the earlier of two publish times, where 0 is none.
+func Older(a, b int64) int64 {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
 }
 
 // Seal seals every open batch.

@@ -7,11 +7,19 @@ import "sync/atomic"
 // one for whoever made it. When the last hold is released the message is acked,
 // or nacked if any part of it failed, exactly once.
 //
-// It keeps nothing of the message but the two functions.
+// It keeps nothing of the message but the two functions and its origin.
 type Receipt struct {
+	Origin Origin // to be set before the first hold is added
+
 	holds     atomic.Int64
 	failed    atomic.Bool
 	ack, nack func()
+}
+
+// An Origin is where a message comes from, for those who measure.
+type Origin struct {
+	Published int64  // publish time, µs since 1970; 0: not known
+	Trace     string // the publisher's W3C traceparent, if its trace is to be followed
 }
 
 // NewReceipt makes a receipt with one hold, the maker's: until that is released

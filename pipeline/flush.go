@@ -59,15 +59,21 @@ func (q *queue) pop() *batching.Batch {
 // ended: another data type, in want of memory, had taken it out to seal it.
 func (p *Pipeline) sealed(b *batching.Batch) {
 	p.counts.seals[b.Sealed].Add(1)
+	p.sealing.add(b)
 	if !p.queue.push(b) {
-		b.Settle(errDraining)
+		p.settle(b, errDraining)
 	}
 }
 
 func (p *Pipeline) flushLoop() {
 	for b := p.queue.pop(); b != nil; b = p.queue.pop() {
-		b.Settle(p.flush(b))
+		p.settle(b, p.flush(b))
 	}
+}
+
+func (p *Pipeline) settle(b *batching.Batch, err error) {
+	b.Settle(err)
+	p.sealing.remove(b)
 }
 
 // flush makes a batch durable. The store has tried again already; a failure here

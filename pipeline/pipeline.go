@@ -133,6 +133,8 @@ type Pipeline struct {
 	workers chan *worker // the idle ones
 	letters *pool.Pool
 	writer  *deadletter.Writer
+	sealing sealing
+	traced  bool // the observer follows messages
 
 	work     context.Context // of what must still be done after intake has ended
 	stop     context.CancelCauseFunc
@@ -160,6 +162,7 @@ func New(c Config) *Pipeline {
 		p.workers <- w
 	}
 	p.retired = map[Coercion]int64{}
+	p.traced = c.Observer != nil && c.Observer.Traces()
 	p.letters = pool.New().WithMaxGoroutines(p.config.Letters)
 	if c.DeadLetters != nil {
 		p.writer = &deadletter.Writer{Topic: c.DeadLetters, Payloads: c.Payloads}

@@ -19,6 +19,7 @@ type worker struct {
 	decoder Decoder
 	rows    *schema.Columns
 	coerced map[Coercion]int64 // by this decoder, as of the last look
+	inHand  *atomic.Int64      // publish time of the message it serves, µs; 0: none
 }
 
 // maxScratch is the memory a worker keeps between messages: one huge message
@@ -26,7 +27,7 @@ type worker struct {
 const maxScratch = 8 << 20
 
 func (p *Pipeline) newWorker() *worker {
-	return &worker{decoder: p.config.NewDecoder(), rows: schema.NewColumns(p.config.Definition), coerced: map[Coercion]int64{}}
+	return &worker{decoder: p.config.NewDecoder(), rows: schema.NewColumns(p.config.Definition), coerced: map[Coercion]int64{}, inHand: new(atomic.Int64)}
 }
 
 // receive is the source's callback. It blocks while the memory budget is full.
@@ -41,6 +42,7 @@ func (p *Pipeline) receive(_ context.Context, d *Delivery) {
 	}
 	select {
 	case w := <-p.workers:
+		w.inHand.Store(receipt.Origin.Published)
 		err := p.keep(w, &d.Message, receipt, content)
 		p.idle(w)
 		receipt.Release(err)
@@ -67,13 +69,15 @@ func (p *Pipeline) receipt(d *Delivery) (*batching.Receipt, *content) {
 		p.touch()
 		p.counts.held.Add(-1)
 	}
-	return batching.NewReceipt(func() {
+	r := batching.NewReceipt(func() {
 		p.counts.ackedRows.Add(c.rows.Load())
 		p.counts.ackedLetters.Add(c.letters.Load())
 		settle(ack, &p.counts.acked)
 	}, func() {
 		settle(nack, &p.counts.nacked)
-	}), c
+	})
+	r.Origin = p.origin(&d.Message)
+	return r, c
 }
 
 // keep decodes a message and sees to it that each part holds the receipt until
@@ -173,5 +177,6 @@ func (p *Pipeline) idle(w *worker) {
 	if w.rows.Bytes() > maxScratch {
 		w.rows = schema.NewColumns(p.config.Definition)
 	}
+	w.inHand.Store(0)
 	p.workers <- w
 }

@@ -117,21 +117,18 @@ type coercer interface {
 }
 
 // coerced adds up the coercions. Only an idle worker can be asked; of a busy one
-// the last answer counts.
+// the last answer counts. Each is given back at once, so that whoever looks keeps
+// one message at most waiting.
 func (p *Pipeline) coerced(sum map[Coercion]int64) {
 	p.coercions.Lock()
 	defer p.coercions.Unlock()
-	var idle []*worker
-	for range cap(p.workers) {
+	for range len(p.workers) {
 		select {
-		case w := <-p.workers:
+		case w := <-p.workers: // the one that has been idle longest: each in turn
 			w.look()
-			idle = append(idle, w)
+			p.workers <- w
 		default:
 		}
-	}
-	for _, w := range idle {
-		p.workers <- w
 	}
 	for _, w := range p.all {
 		addTo(sum, w.coerced)

@@ -17,7 +17,9 @@ import (
 )
 
 // disabled is OTEL_SDK_DISABLED, which the SDK leaves to programs.
-func disabled() bool { return strings.EqualFold(strings.TrimSpace(os.Getenv("OTEL_SDK_DISABLED")), "true") }
+func disabled() bool {
+	return strings.EqualFold(strings.TrimSpace(os.Getenv("OTEL_SDK_DISABLED")), "true")
+}
 
 // asked says whether the environment asks for the export of a signal (METRICS or
 // TRACES): the standard's default, a collector on this machine, is not ours.
