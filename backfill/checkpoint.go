@@ -95,7 +95,7 @@ func (c checkpoint) save(name string) error {
 		return err
 	}
 	if err := replace(name, append(data, '\n')); err != nil {
-		return fmt.Errorf("%w: %w", ErrCheckpoint, err)
+		return fmt.Errorf("write checkpoint: %w", err)
 	}
 	return nil
 }

@@ -1,0 +1,164 @@
+// Command backfill publishes files of history to a data type's topic.
+//
+//	files ─▶ records ─▶ messages of 500 ─▶ topic ─▶ ingestor, as live data
+//
+// It may be killed at any moment and run again: it goes on behind what the
+// broker has, and what is published twice adds no row to the lake. SIGTERM waits
+// for the messages in flight, writes the checkpoint, and ends with 1.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/buffetbot/ingest"
+	"github.com/buffetbot/ingest/backfill"
+	"github.com/buffetbot/ingest/config"
+	"github.com/buffetbot/ingest/schema"
+	"github.com/buffetbot/ingest/telemetry"
+)
+
+const description = `Publish history from CSV, NDJSON and Parquet files to a data type's topic, in messages of many records, for the
+ingestor to validate and store as it does live data. Running it again goes on where it ended, and adds nothing that is there.
+
+Example:  backfill --type market_data --from 'history/*.csv.gz' --map timestamp=date --map price=close --set data_source=pystock --dry-run
+          backfill --type market_data --from 'history/*.csv.gz' --map timestamp=date --map price=close --set data_source=pystock --project my-project`
+
+type settings struct {
+	Project string `env:"GOOGLE_CLOUD_PROJECT" help:"Google Cloud project of the topic (a dry run needs none)."`
+	Create  bool   `env:"CREATE" help:"Create missing topics and their subscriptions <topic>-ingest."`
+	config.Backfill
+	config.Log
+}
+
+// Problems implements the check of config.Parse.
+func (s *settings) Problems() []error {
+	all := s.Backfill.Problems()
+	if s.Project == "" && !s.DryRun {
+		all = append(all, errors.New("no project: set --project or GOOGLE_CLOUD_PROJECT (any name with PUBSUB_EMULATOR_HOST), or try --dry-run"))
+	}
+	return all
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	go func() { <-ctx.Done(); stop() }() // the second signal ends the process at once
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	os.Exit(config.Exit("backfill", err))
+}
+
+func run(ctx context.Context, args []string, out, diagnostics io.Writer) error {
+	var s settings
+	if _, err := config.Parse(&s, "backfill", description, args, out); err != nil {
+		return err
+	}
+	log, err := telemetry.NewLogger(diagnostics, s.LogFormat, s.LogLevel)
+	if err != nil {
+		return config.Usagef("%w", err)
+	}
+	inputs, release, err := s.inputs(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	job, err := s.job(inputs, log)
+	if err != nil {
+		return err
+	}
+	job.Progress = progress(diagnostics, log)
+	if s.DryRun {
+		return s.check(ctx, job, out)
+	}
+	return s.publish(ctx, job, out)
+}
+
+// job is what the settings amount to, without a publisher.
+func (s *settings) job(inputs []backfill.Input, log *zap.Logger) (*backfill.Job, error) {
+	registry, err := schema.Builtin()
+	if err != nil {
+		return nil, err
+	}
+	def, ok := registry.Latest(s.Type)
+	if !ok {
+		return nil, config.Usagef("--type %s: not in the registry; there are %s", s.Type, strings.Join(registry.Types(), ", "))
+	}
+	mapped, _ := config.Pairs("map", s.Map) // what can be wrong with these four was reported by Problems
+	set, _ := config.Pairs("set", s.Set)
+	delimiter, _ := s.DelimiterByte()
+	publishedAt, _ := s.PublishTime(time.Now())
+	return &backfill.Job{
+		Settings: backfill.Settings{
+			Definition: def, Format: backfill.Format(s.Format), Map: mapped, Set: set, Null: s.Null, Header: s.Header,
+			Delimiter: delimiter, Source: s.Source, BatchRows: s.BatchRows, BatchBytes: int(s.BatchBytes),
+		},
+		Inputs: inputs, Topic: s.Topic, Destination: destination(s.Project), InFlight: s.InFlight, Rate: s.Rate,
+		PublishedAt: publishedAt, Checkpoint: s.Checkpoint, SaveEvery: 250 * time.Millisecond, Again: s.Again, Log: log,
+	}, nil
+}
+
+// destination tells brokers apart: a checkpoint of one says nothing about
+// another.
+func destination(project string) string {
+	if emulator := os.Getenv("PUBSUB_EMULATOR_HOST"); emulator != "" {
+		return project + " at " + emulator
+	}
+	return project
+}
+
+func (s *settings) publish(ctx context.Context, job *backfill.Job, out io.Writer) error {
+	c := ingest.PublisherConfig{Project: s.Project, Create: s.Create}
+	if s.Topic != "" {
+		c.Topics = []string{s.Topic}
+	}
+	publisher, err := ingest.NewPublisher(ctx, c)
+	if err != nil {
+		return err
+	}
+	job.Publisher = publisher
+	summary, err := job.Run(ctx)
+	if summary.Checkpoint != "" && (err == nil || summary.Rows > 0) {
+		printSummary(out, job, summary)
+	}
+	if _, closeErr := publisher.Close(); err == nil {
+		err = closeErr
+	}
+	return explain(err, summary)
+}
+
+func (s *settings) check(ctx context.Context, job *backfill.Job, out io.Writer) error {
+	level, err := config.ParseLevel(s.Level)
+	if err != nil {
+		return config.Usagef("--level: %w", err)
+	}
+	verdict, err := job.Check(ctx, level)
+	if err != nil {
+		return explain(err, backfill.Summary{})
+	}
+	printVerdict(out, s.Level, verdict)
+	if n := verdict.Rows - verdict.Accepted; n > 0 {
+		return fmt.Errorf("dry run: %d of %d records would become dead letters", n, verdict.Rows)
+	}
+	return nil
+}
+
+// explain says what to do about an error of a job.
+func explain(err error, s backfill.Summary) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, backfill.ErrSettings), errors.Is(err, backfill.ErrCheckpoint), errors.Is(err, backfill.ErrNoInput):
+		return config.Usagef("%w", err)
+	case s.Checkpoint != "":
+		return fmt.Errorf("%w: %d records are published, by %s; run the same command again to go on", err, s.Before.Rows+s.Rows, s.Checkpoint)
+	}
+	return err
+}
