@@ -36,7 +36,7 @@ func (p *prepared) survey(ctx context.Context) error {
 	for _, in := range p.Inputs {
 		p.total += in.Size
 	}
-	var problems []error
+	var problems, unused grouped
 	first := map[string]string{} // id -> name
 	done := int64(0)
 	for _, in := range p.Inputs {
@@ -45,10 +45,13 @@ func (p *prepared) survey(ctx context.Context) error {
 			return fmt.Errorf("read %s: %w", in.Name, ErrInterrupted)
 		}
 		if err != nil {
-			problems = append(problems, fmt.Errorf("%s: %w", in.Name, err))
+			problems.add(in.Name, err)
 			continue
 		}
 		done += in.Size
+		if f.mapping != nil && len(f.mapping.unused) > 0 {
+			unused.add(in.Name, fmt.Errorf("no field is read from %s", quoted(f.mapping.unused)))
+		}
 		if same, there := first[f.id]; there {
 			p.repeated = append(p.repeated, in.Name)
 			p.Log.Warn("file left out: another has the same content", zap.String("file", in.Name), zap.String("same", same))
@@ -57,10 +60,44 @@ func (p *prepared) survey(ctx context.Context) error {
 		first[f.id] = in.Name
 		p.files = append(p.files, f)
 	}
-	if len(p.Inputs) == 0 {
-		problems = append(problems, fmt.Errorf("%w: no files", ErrSettings))
+	if err := unused.join(); err != nil {
+		p.Log.Info("columns that are left out", zap.Error(err))
 	}
-	return errors.Join(problems...)
+	if len(p.Inputs) == 0 {
+		return fmt.Errorf("%w: no files", ErrSettings)
+	}
+	return problems.join()
+}
+
+// grouped gathers what is to be said of files, once for those of which the same
+// is to be said.
+type grouped struct {
+	order []string // texts
+	first map[string]error
+	files map[string]int
+}
+
+func (g *grouped) add(file string, err error) {
+	if g.first == nil {
+		g.first, g.files = map[string]error{}, map[string]int{}
+	}
+	text := err.Error()
+	if g.files[text]++; g.files[text] == 1 {
+		g.order = append(g.order, text)
+		g.first[text] = fmt.Errorf("%s: %w", file, err)
+	}
+}
+
+func (g *grouped) join() error {
+	var all []error
+	for _, text := range g.order {
+		err := g.first[text]
+		if more := g.files[text] - 1; more > 0 {
+			err = fmt.Errorf("%w (and the same of %d files more)", err, more)
+		}
+		all = append(all, err)
+	}
+	return errors.Join(all...)
 }
 
 // look reads a file to its end; done are the bytes of the files before it.
@@ -88,7 +125,8 @@ func (p *prepared) look(ctx context.Context, in Input, done int64) (*file, error
 	return f, nil
 }
 
-// plan finds out how the file's records become ours, and says so.
+// plan finds out how the file's records become ours, and describes it for the
+// fingerprint.
 func (p *prepared) plan(o *opened, f *file) (string, error) {
 	if f.format == NDJSON {
 		return p.renaming().String(), nil
@@ -103,9 +141,6 @@ func (p *prepared) plan(o *opened, f *file) (string, error) {
 	}
 	if f.mapping, err = p.mapping(names); err != nil {
 		return "", err
-	}
-	if len(f.mapping.unused) > 0 {
-		p.Log.Info("columns that no field is read from", zap.String("file", f.input.Name), zap.Strings("columns", f.mapping.unused))
 	}
 	return f.mapping.String(), nil
 }
