@@ -2,10 +2,13 @@ package schema
 
 import (
 	"fmt"
+	"math/big"
 	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/twmb/avro"
 )
 
 // marketRecord is what the live publisher sends: json.dumps with its spaces, the
@@ -136,4 +139,84 @@ func BenchmarkDecode(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkDecodeAvro measures single Avro records beside twmb/avro, which
+// decodes into a struct of the Go types it has for the logical ones, and does not
+// judge what it decodes.
+func BenchmarkDecodeAvro(b *testing.B) {
+	def := definition(b, "market_data")
+	writer := avro.MustParse(def.Avro())
+	r := rand.New(rand.NewPCG(1, 2))
+	const turn = 500 // rows
+	var all [][]byte
+	for len(all) < turn {
+		s := randomSample(r, def)
+		s.values["symbol"], s.values["price"] = benchSymbols[len(all)%len(benchSymbols)], big.NewRat(15025, 100)
+		s.values["timestamp"] = published.Add(-time.Duration(r.IntN(3600)) * time.Second)
+		binary, err := writer.Encode(s.values)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if rejected := def.NewDecoder(Standard).Decode(attributed(binary, "content_type", "avro/binary"), NewColumns(def)); len(rejected) == 0 {
+			all = append(all, binary)
+		}
+	}
+	dec, rows := def.NewDecoder(Standard), NewColumns(def)
+	m := attributed(nil, "content_type", "avro/binary")
+	ours, theirs := time.Hour, time.Hour
+	var into marketAvro
+	b.ReportAllocs()
+	for b.Loop() {
+		if rows.Len() >= 8192 {
+			rows.Reset()
+		}
+		start := time.Now()
+		for _, p := range all {
+			m.Data = p
+			if rejected := dec.Decode(m, rows); len(rejected) > 0 {
+				b.Fatal(rejected[0].Explanation)
+			}
+		}
+		ours = min(ours, time.Since(start))
+		b.StopTimer()
+		start = time.Now()
+		for _, p := range all {
+			if _, err := writer.Decode(p, &into); err != nil {
+				b.Fatal(err)
+			}
+		}
+		theirs = min(theirs, time.Since(start))
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(ours)/turn, "ns/row")
+	b.ReportMetric(turn/ours.Seconds(), "rows/s")
+	b.ReportMetric(float64(theirs)/float64(ours), "x-twmb/avro")
+}
+
+// marketAvro is a record of market_data as twmb/avro decodes it.
+type marketAvro struct {
+	Symbol        string    `avro:"symbol"`
+	Timestamp     time.Time `avro:"timestamp"`
+	Price         *big.Rat  `avro:"price"`
+	Open          *big.Rat  `avro:"open"`
+	High          *big.Rat  `avro:"high"`
+	Low           *big.Rat  `avro:"low"`
+	Close         *big.Rat  `avro:"close"`
+	Volume        *int64    `avro:"volume"`
+	MarketCap     *big.Rat  `avro:"market_cap"`
+	PERatio       *float64  `avro:"pe_ratio"`
+	EPS           *big.Rat  `avro:"eps"`
+	DividendYield *float64  `avro:"dividend_yield"`
+	RSI           *float64  `avro:"rsi_14d"`
+	SMA           *big.Rat  `avro:"sma_20d"`
+	Volatility    *float64  `avro:"volatility_30d"`
+	Beta          *float64  `avro:"beta"`
+	Bid           *big.Rat  `avro:"bid"`
+	Ask           *big.Rat  `avro:"ask"`
+	Change        *float64  `avro:"change"`
+	ChangePercent *float64  `avro:"change_percent"`
+	DataSource    string    `avro:"data_source"`
+	CreatedAt     time.Time `avro:"created_at"`
+	Version       string    `avro:"version"`
 }

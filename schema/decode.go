@@ -35,6 +35,8 @@ type Decoder struct {
 	// The open message.
 	message   *Message
 	data      []byte
+	borrowed  bool   // data is not the message's own memory
+	rendered  bool   // data is one record rendered as JSON
 	space     uint64 // what is white space: in lines a newline is not
 	rows      *Columns
 	id        []byte
@@ -60,6 +62,9 @@ type Decoder struct {
 		version string
 		ok      bool
 	}
+
+	inflater inflater
+	avro     avroReader
 }
 
 // entries are the numbers that the rows' dictionaries have for what is the same
@@ -155,6 +160,7 @@ func (d *Decoder) compile(field int) {
 func (d *Decoder) Decode(m *Message, rows *Columns) []Rejection {
 	d.message, d.rows = m, rows
 	d.data, d.rejected = m.Data, d.rejected[:0]
+	d.borrowed, d.rendered = false, false
 	d.entries, d.failure = unknownEntries, failure{}
 	d.space = documentSpace
 	d.coerced = d.coerced[:0]
@@ -164,53 +170,82 @@ func (d *Decoder) Decode(m *Message, rows *Columns) []Rejection {
 	for _, p := range d.program.published {
 		d.values[p.slot] = d.published + p.plus
 	}
-	lines, ok := d.accept(bad)
-	first := -1
+	form, ok := d.accept(bad)
 	if ok {
-		first = d.mark()
+		d.payload(form)
+	} else {
+		d.reject(0, 0, len(d.data))
 	}
-	switch {
+	d.message, d.rows, d.data = nil, nil, nil
+	d.inflater.rest()
+	return d.rejected
+}
+
+// payload takes a message apart that is of a known form.
+func (d *Decoder) payload(form form) {
+	switch form {
+	case avroDatum:
+		d.datum()
+		return
+	case avroContainer:
+		d.container()
+		return
+	case arrowStream:
+		d.stream()
+		return
+	}
+	switch first := d.mark(); {
 	case first < 0:
-		d.reject(0, 0, len(m.Data))
-	case lines:
+		d.reject(0, 0, len(d.data))
+	case form == jsonLines:
 		d.lines(first, 0)
 	default:
 		d.document(first)
 	}
-	d.message, d.rows, d.data = nil, nil, nil
-	return d.rejected
 }
 
-// accept judges the message by its attributes. lines is true where they say that
-// every line is a record.
-func (d *Decoder) accept(badAttribute string) (lines, ok bool) {
+// A form is what the bytes of a payload are, once they are inflated.
+type form uint8
+
+const (
+	jsonDocument form = iota + 1 // an object, an array of objects, or objects on lines
+	jsonLines                    // one record a line
+	avroDatum
+	avroContainer
+	arrowStream
+)
+
+// accept judges the message by its attributes, inflates it, and says what form
+// its payload is in.
+func (d *Decoder) accept(badAttribute string) (form, bool) {
 	if len(d.data) > MaxMessageBytes {
-		return false, d.refuse(TooLarge, "", "")
+		return 0, d.refuse(TooLarge, "", "")
 	}
 	a := d.message.Attributes
 	if len(a) == 0 {
-		return false, true
+		return jsonDocument, true
 	}
 	if badAttribute != "" {
-		return false, d.refuse(BadAttribute, badAttribute, a[badAttribute])
+		return 0, d.refuse(BadAttribute, badAttribute, a[badAttribute])
 	}
-	if v := a["content_encoding"]; v != "" && v != "identity" {
-		return false, d.refuse(UnsupportedEncoding, "content_encoding", v)
+	form := contentForm(a["content_type"])
+	if form == 0 {
+		return 0, d.refuse(UnsupportedContentType, "content_type", a["content_type"])
 	}
-	lines, ok = contentType(a["content_type"])
-	if !ok {
-		return false, d.refuse(UnsupportedContentType, "content_type", a["content_type"])
-	}
-	if v := a["googclient_schemaencoding"]; v != "" && v != "JSON" {
-		return false, d.refuse(UnsupportedContentType, "googclient_schemaencoding", v)
+	switch v := a["googclient_schemaencoding"]; v {
+	case "", "JSON":
+	case "BINARY":
+		form = avroDatum
+	default:
+		return 0, d.refuse(UnsupportedContentType, "googclient_schemaencoding", v)
 	}
 	if v, given := a["schema_version"]; given && !d.judges(v) {
-		return false, d.refuse(UnknownSchemaVersion, "schema_version", v)
+		return 0, d.refuse(UnknownSchemaVersion, "schema_version", v)
 	}
 	if v := a["message_type"]; d.def.foreign[v] != "" {
-		return false, d.refuse(WrongDataType, "message_type", v)
+		return 0, d.refuse(WrongDataType, "message_type", v)
 	}
-	return lines, true
+	return form, d.inflate(a["content_encoding"])
 }
 
 // refuse sets the failure of a whole message, for the sake of an attribute.
@@ -219,26 +254,29 @@ func (d *Decoder) refuse(reason Reason, attribute, value string) bool {
 	return false
 }
 
-// contentType reports whether this decoder reads the type, and whether it is one
-// record a line.
-func contentType(v string) (lines, ok bool) {
-	switch v {
+// contentForm is the form that a content type names, or 0.
+func contentForm(v string) form {
+	switch v { // as they mostly are written
 	case "", "application/json":
-		return false, true
+		return jsonDocument
 	case "application/x-ndjson":
-		return true, true
+		return jsonLines
+	case "avro/binary":
+		return avroDatum
 	}
 	media, _, err := mime.ParseMediaType(v) // upper case, parameters
 	if err != nil {
-		return false, false
+		return 0
 	}
-	switch media {
-	case "application/json", "text/json":
-		return false, true
-	case "application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines":
-		return true, true
-	}
-	return false, false
+	return contentForms[media]
+}
+
+var contentForms = map[string]form{
+	"application/json": jsonDocument, "text/json": jsonDocument,
+	"application/x-ndjson": jsonLines, "application/ndjson": jsonLines, "application/jsonl": jsonLines, "application/x-jsonlines": jsonLines,
+	"avro/binary": avroDatum, "application/vnd.apache.avro+binary": avroDatum,
+	"application/vnd.apache.avro+ocf": avroContainer, "application/vnd.apache.avro": avroContainer,
+	"application/vnd.apache.arrow.stream": arrowStream,
 }
 
 // judges reports whether the definition can judge records of a version: its own,

@@ -22,6 +22,8 @@ type Definition struct {
 	WindowFrom int64 // microseconds since the epoch
 	WindowDays int   // days after the publish time
 
+	avsc    string            // the Avro schema it was parsed from
+	family  []*Definition     // every version of the data type, oldest first
 	byName  map[string]int    // names and aliases of own fields, names of system columns
 	foreign map[string]string // what messages of other data types call themselves -> the data type
 	words   int               // words of a bitset over Fields
@@ -67,6 +69,9 @@ const (
 	FromSchemaVersion                          // the version of the definition
 	FromAttribute                              // an attribute of the message
 )
+
+// Avro is the definition as the Avro schema that it was parsed from.
+func (d *Definition) Avro() string { return d.avsc }
 
 // Field is the index of the field with that name or alias, or -1.
 func (d *Definition) Field(name string) int {

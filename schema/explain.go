@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"bytes"
 	"fmt"
 	"strconv"
 )
@@ -13,7 +14,11 @@ func (d *Decoder) reject(index int32, from, to int) {
 	d.entries = unknownEntries // the row may have brought them
 	f := d.failure
 	d.failure = failure{}
-	r := Rejection{Index: index, Reason: f.reason, Offset: f.at, Record: d.message.Data[from:to:to]}
+	r := Rejection{Index: index, Reason: f.reason, Offset: f.at, Record: d.data[from:to:to]}
+	if d.borrowed {
+		r.Record = bytes.Clone(r.Record)
+	}
+	r.Rendered = d.rendered
 	if f.field >= 0 {
 		r.Field = d.def.Fields[f.field].Name
 	}
@@ -29,7 +34,7 @@ func (d *Decoder) reject(index int32, from, to int) {
 // valueAt is the value that starts at an offset, as far as it can be told in a
 // text that may be broken, and no longer than is worth showing.
 func (d *Decoder) valueAt(at, to int) string {
-	all := d.message.Data
+	all := d.data
 	to = min(to, len(all), at+MaxValueBytes+1)
 	if at >= to {
 		return ""
@@ -63,10 +68,14 @@ var sentences = map[Reason]string{
 	TooLarge:               "the payload is larger than " + strconv.Itoa(MaxMessageBytes) + " bytes",
 	UnsupportedContentType: "this content type cannot be read",
 	UnsupportedEncoding:    "this compression cannot be read",
+	CorruptEncoding:        "the payload is not what content_encoding says, or is cut off",
+	DecompressionBomb:      "the payload grows to more than " + strconv.Itoa(MaxInflatedBytes) + " bytes, or " + strconv.Itoa(MaxInflation) + " times its size",
 	UnknownSchemaVersion:   "no definition here can judge this schema version",
 	WrongDataType:          "the message says it is of another data type",
 	BadAttribute:           "the attribute cannot be read",
 	JSONSyntax:             "not JSON",
+	AvroSyntax:             "not Avro of the schema it is said to be of",
+	ArrowSyntax:            "not an Arrow IPC stream that can be read",
 	ByteOrderMark:          "a byte-order mark comes before the JSON",
 	InvalidUTF8:            "bytes that are not UTF-8",
 	LoneSurrogate:          "half of a surrogate pair",
@@ -97,7 +106,11 @@ var sentences = map[Reason]string{
 // value is quoted, so that no character of it can act on a terminal or a log.
 func explain(r *Rejection, f *failure) string {
 	if f.attribute != "" {
-		return fmt.Sprintf("attribute %s %s: %s", f.attribute, quote(r.Value), sentences[r.Reason])
+		s := fmt.Sprintf("attribute %s %s: %s", f.attribute, quote(r.Value), sentences[r.Reason])
+		if f.detail != "" {
+			s += ": " + f.detail
+		}
+		return s
 	}
 	s := "record " + strconv.Itoa(int(r.Index))
 	if r.Field != "" {

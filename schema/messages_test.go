@@ -110,8 +110,10 @@ func TestMessages(t *testing.T) {
 		{name: "an object over two of the lines", data: a + "\n" + `{"symbol":` + "\n" + `"A"}`, contentType: "application/x-ndjson", rows: []int32{0}, rejected: []verdict{{1, JSONSyntax, `{"symbol":`}, {2, TrailingData, `"A"}`}}},
 		{name: "array where lines are said to be", data: "[" + a + "]", contentType: "application/x-ndjson", rejected: []verdict{{0, NotAnObject, "[" + a + "]"}}},
 
-		{name: "Avro", data: "x", contentType: "avro/binary", rejected: []verdict{{0, UnsupportedContentType, "x"}}},
-		{name: "Arrow", data: "x", contentType: "application/vnd.apache.arrow.stream", rejected: []verdict{{0, UnsupportedContentType, "x"}}},
+		{name: "Avro that is none", data: "x", contentType: "avro/binary", rejected: []verdict{{0, AvroSyntax, "x"}}},
+		{name: "an Avro container that is none", data: "x", contentType: "application/vnd.apache.avro+ocf", rejected: []verdict{{0, AvroSyntax, "x"}}},
+		{name: "Arrow that is none", data: "x", contentType: "application/vnd.apache.arrow.stream", rejected: []verdict{{0, ArrowSyntax, "x"}}},
+		{name: "a format nobody reads", data: "x", contentType: "application/xml", rejected: []verdict{{0, UnsupportedContentType, "x"}}},
 		{name: "a content type that is none", data: a, contentType: "; ;", rejected: []verdict{{0, UnsupportedContentType, a}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -175,9 +177,11 @@ func TestAttributes(t *testing.T) {
 		{name: "newer schema version", attributes: map[string]string{"schema_version": "v1.10.0"}, reason: UnknownSchemaVersion},
 		{name: "older major version", attributes: map[string]string{"schema_version": "v0.9.0"}, reason: UnknownSchemaVersion},
 		{name: "schema version that is none", attributes: map[string]string{"schema_version": "latest"}, reason: UnknownSchemaVersion},
-		{name: "gzip", attributes: map[string]string{"content_encoding": "gzip"}, reason: UnsupportedEncoding},
+		{name: "gzip that is none", attributes: map[string]string{"content_encoding": "gzip"}, reason: CorruptEncoding},
+		{name: "zstd that is none", attributes: map[string]string{"content_encoding": "zstd"}, reason: CorruptEncoding},
+		{name: "an encoding nobody reads", attributes: map[string]string{"content_encoding": "br"}, reason: UnsupportedEncoding},
 		{name: "identity", attributes: map[string]string{"content_encoding": "identity"}, field: "symbol", want: "AAPL"},
-		{name: "Pub/Sub's own binary encoding", attributes: map[string]string{"googclient_schemaencoding": "BINARY"}, reason: UnsupportedContentType},
+		{name: "Pub/Sub's own binary encoding", attributes: map[string]string{"googclient_schemaencoding": "BINARY"}, reason: AvroSyntax},
 		{name: "own message type", attributes: map[string]string{"message_type": "market_data"}, field: "symbol", want: "AAPL"},
 		{name: "upstream's other message type", attributes: map[string]string{"message_type": "json_data"}, field: "symbol", want: "AAPL"},
 		{name: "message type of another data type", attributes: map[string]string{"message_type": "options_data"}, reason: WrongDataType},

@@ -19,7 +19,7 @@ func Parse(avsc []byte) (*Definition, error) {
 	if _, err := avro.Parse(string(avsc)); err != nil { // names, types, defaults, aliases
 		return nil, fmt.Errorf("avro schema: %w", err)
 	}
-	p := &parser{def: &Definition{}}
+	p := &parser{def: &Definition{avsc: string(avsc)}}
 	p.record(avsc)
 	if len(p.problems) > 0 {
 		return nil, errors.Join(p.problems...)

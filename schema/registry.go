@@ -85,7 +85,7 @@ func NewRegistry(defs ...*Definition) (*Registry, error) {
 		slices.SortFunc(versions, func(a, b *Definition) int { return a.Version.Compare(b.Version) })
 	}
 	for _, d := range defs {
-		d.foreign = r.foreign(d)
+		d.foreign, d.family = r.foreign(d), r.types[d.Name]
 	}
 	return r, errors.Join(problems...)
 }

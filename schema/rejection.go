@@ -12,6 +12,8 @@ const (
 	TooLarge               Reason = "too_large"                // over MaxMessageBytes
 	UnsupportedContentType Reason = "unsupported_content_type" // content_type names a format this decoder does not read
 	UnsupportedEncoding    Reason = "unsupported_encoding"     // content_encoding names a compression this decoder does not read
+	CorruptEncoding        Reason = "corrupt_encoding"         // content_encoding lies, or the compressed bytes are damaged or cut off
+	DecompressionBomb      Reason = "decompression_bomb"       // inflates beyond MaxInflatedBytes or MaxInflation
 	UnknownSchemaVersion   Reason = "unknown_schema_version"   // schema_version is not a version this definition can judge
 	WrongDataType          Reason = "wrong_data_type"          // the message says it is of another data type
 	BadAttribute           Reason = "bad_attribute"            // an attribute that takes part in the identity cannot be read
@@ -20,6 +22,8 @@ const (
 // Reasons that concern the text of a record.
 const (
 	JSONSyntax    Reason = "json_syntax"     // not JSON
+	AvroSyntax    Reason = "avro_syntax"     // not Avro binary, or cut off
+	ArrowSyntax   Reason = "arrow_syntax"    // not an Arrow IPC stream, or cut off
 	ByteOrderMark Reason = "byte_order_mark" // U+FEFF before the JSON
 	InvalidUTF8   Reason = "invalid_utf8"    // bytes that are not UTF-8
 	LoneSurrogate Reason = "lone_surrogate"  // \ud800 to \udfff without its other half
@@ -57,13 +61,16 @@ type Rejection struct {
 	Field       string // "" where no field is to blame
 	Value       string // the value as it was sent, at most MaxValueBytes of it, valid UTF-8
 	Explanation string // for people; names record, field, offset and value
-	Offset      int    // of the trouble, in bytes from the start of Message.Data
-	Record      []byte // the record's original bytes; aliases Message.Data
+	Offset      int    // of the trouble, in bytes from the start of Message.Data once inflated; of a rendered record, from its own start
+	Record      []byte // the record's original bytes; aliases Message.Data or is a copy
+	Rendered    bool   // Record is the record as JSON: what came is binary, and its bytes mean nothing without the message
 }
 
 // Limits of the decoder.
 const (
-	MaxMessageBytes = 10 << 20 // a payload over this is rejected whole, unread
-	MaxDepth        = 32       // nesting of a record, the record itself included
-	MaxValueBytes   = 256      // of Rejection.Value
+	MaxMessageBytes  = 10 << 20 // a payload over this is rejected whole, unread
+	MaxInflatedBytes = 64 << 20 // what a compressed payload may grow to
+	MaxInflation     = 200      // times its size that a compressed payload may grow to, beyond a first MiB
+	MaxDepth         = 32       // nesting of a record, the record itself included
+	MaxValueBytes    = 256      // of Rejection.Value
 )
