@@ -42,7 +42,9 @@ func (j *job) commit(ctx context.Context, results []result, r *TableReport) erro
 	if j.widen {
 		c.Schema = j.def
 	}
+	ctx, done := j.step(ctx, "commit", j.def.Name)
 	next, err := j.table.Commit(ctx, j.snapshot, c)
+	done(err)
 	if errors.Is(err, partition.ErrConflict) || errors.Is(err, partition.ErrGhost) {
 		settle(ours, Abandoned, 0)
 		return fmt.Errorf("%w: %w", errLostRace, err)

@@ -89,6 +89,7 @@ type Compactor struct {
 	Log      *zap.Logger // nil: silent
 	Options  Options
 	Clock    func() time.Time // nil: time.Now
+	Observer Observer         // nil: none
 
 	// Progress, where set, is called after each group that is done with, one
 	// call at a time: groups done of the data type's total.
@@ -108,7 +109,11 @@ func (c *Compactor) Run(ctx context.Context, types []string) (Report, error) {
 			failed = append(failed, ctx.Err())
 			break
 		}
+		began := time.Now()
 		table := c.runTable(ctx, dataType)
+		if c.Observer != nil {
+			c.Observer.Table(table, time.Since(began))
+		}
 		r.Tables = append(r.Tables, table)
 		failed = append(failed, table.failure())
 	}
@@ -153,6 +158,10 @@ type job struct {
 	groups   []Group
 	waiting  int // raw objects that are neither consumed nor planned
 	progress func(done int)
+	observer Observer // nil: none
+
+	raw     []partition.RawFile // as the plan listed them
+	planned bool
 }
 
 func (c *Compactor) open(dataType string) (*job, error) {
@@ -164,7 +173,7 @@ func (c *Compactor) open(dataType string) (*job, error) {
 	if clock == nil {
 		clock = time.Now
 	}
-	j := &job{store: c.Store, log: c.Log, o: c.Options.withDefaults(), def: def}
+	j := &job{store: c.Store, log: c.Log, o: c.Options.withDefaults(), def: def, observer: c.Observer}
 	if j.log == nil {
 		j.log = zap.NewNop()
 	}
@@ -180,7 +189,9 @@ func (c *Compactor) open(dataType string) (*job, error) {
 }
 
 // plan lists the raw objects, takes a snapshot and fills in the groups.
-func (j *job) plan(ctx context.Context) error {
+func (j *job) plan(ctx context.Context) (err error) {
+	ctx, done := j.step(ctx, "plan", j.def.Name)
+	defer func() { done(err) }()
 	raw, err := partition.ListRaw(ctx, j.store, j.def.Name)
 	if err != nil {
 		return fmt.Errorf("list raw objects: %w", err)
@@ -190,6 +201,7 @@ func (j *job) plan(ctx context.Context) error {
 		return fmt.Errorf("load table: %w", err)
 	}
 	j.groups = Plan(raw, j.snapshot, j.o)
+	j.raw, j.planned = raw, true
 	j.waiting = unconsumed(raw, j.snapshot)
 	for _, g := range j.groups {
 		j.waiting -= len(g.Raw)
@@ -201,7 +213,7 @@ func (c *Compactor) runTable(ctx context.Context, dataType string) TableReport {
 	r := TableReport{Type: dataType, From: -1, Version: -1}
 	j, err := c.open(dataType)
 	if err == nil {
-		err = j.run(ctx, &r)
+		err = j.observed(ctx, &r)
 	}
 	if err != nil {
 		r.Err = fmt.Errorf("compact %s: %w", dataType, err)

@@ -86,6 +86,7 @@ func failed(g Group, err error) result {
 
 // merge does everything about a group but its commit.
 func (j *job) merge(ctx context.Context, g Group) result {
+	ctx, done := j.step(ctx, "merge", g.Key.String())
 	m := merge{job: j, group: g, result: result{report: reportOf(g)}}
 	var err error
 	if caught := panics.Try(func() { err = m.run(ctx) }); caught != nil {
@@ -94,6 +95,7 @@ func (j *job) merge(ctx context.Context, g Group) result {
 	if err != nil {
 		m.result.fail(err)
 	}
+	done(err)
 	return m.result
 }
 

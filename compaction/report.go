@@ -22,6 +22,7 @@ type TableReport struct {
 	Commits    int               // versions that the run made, apart from the table's creation
 	Waiting    int               // raw objects left for a later run, being too young
 	Partitions []PartitionReport // of the groups of the plan, in its order
+	Left       *Debt             // what the plan listed and no version has consumed now; nil: not known, or nobody observes
 	Err        error             // what stopped the table, nil if nothing did
 }
 
