@@ -33,6 +33,7 @@ import (
 	"github.com/buffetbot/ingest/objstore"
 	"github.com/buffetbot/ingest/query"
 	"github.com/buffetbot/ingest/schema"
+	"github.com/buffetbot/ingest/telemetry"
 )
 
 // A Config says where a lake is and how to reach it. Zero fields mean defaults.
@@ -79,7 +80,8 @@ func Open(ctx context.Context, c Config) (*Lake, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open lake %s: %w", c.Bucket, err)
 	}
-	store = objstore.Retry(store, objstore.RetryPolicy{Attempts: c.RetryAttempts, Timeout: c.Timeout})
+	store = objstore.Retry(telemetry.Tries(store, "data"), objstore.RetryPolicy{Attempts: c.RetryAttempts, Timeout: c.Timeout})
+	store = telemetry.Store(store, "data") // outermost: it sees what callers see
 	l := &Lake{store: store, registry: registry, log: c.Log, name: c.Bucket, close: closeStore}
 	if err := l.reach(ctx); err != nil {
 		return nil, errors.Join(err, closeStore())

@@ -20,6 +20,7 @@ import (
 	"github.com/buffetbot/ingest/pipeline"
 	"github.com/buffetbot/ingest/schema"
 	"github.com/buffetbot/ingest/sink"
+	"github.com/buffetbot/ingest/telemetry"
 )
 
 // deadLetters is the data type that rejected records become.
@@ -43,6 +44,7 @@ type Ingestor struct {
 	lag       time.Duration // how long the last dead letters may take through an embedded broker
 	broker    *broker
 	log       *zap.Logger
+	health    health
 }
 
 // NewIngestor connects to the broker and makes sure that every subscription is
@@ -63,7 +65,7 @@ func (l *Lake) NewIngestor(ctx context.Context, c IngestConfig) (*Ingestor, erro
 	if c.Broker.Embedded {
 		i.lag = c.Ingest.DrainDeadline
 	}
-	if err := i.wire(ctx, l, c); err != nil {
+	if err := errors.Join(i.wire(ctx, l, c), i.observe()); err != nil {
 		return nil, errors.Join(err, b.close())
 	}
 	return i, nil
@@ -91,7 +93,8 @@ func (i *Ingestor) wire(ctx context.Context, l *Lake, c IngestConfig) error {
 	if err != nil {
 		return err
 	}
-	budget := batching.NewBudget(int64(c.Ingest.MemoryBudget))
+	budget, observer := batching.NewBudget(int64(c.Ingest.MemoryBudget)), telemetry.Flushes()
+	i.health.budget = budget
 	files := sink.New(l.store, sink.Config{Writer: writer, OwnFileRows: c.Ingest.OwnFileRows})
 	letters, err := i.broker.deadLetterTopic(ctx, c)
 	if err != nil {
@@ -111,7 +114,7 @@ func (i *Ingestor) wire(ctx context.Context, l *Lake, c IngestConfig) error {
 			Definition: def, NewDecoder: decoders, Source: source, Sink: files,
 			DeadLetters: letters, Payloads: l.store,
 			Policy: batching.Policy{Rows: c.Ingest.FlushRows, Bytes: int64(c.Ingest.FlushBytes), Age: c.Ingest.FlushAge},
-			Budget: budget, Drain: c.Ingest.DrainDeadline, Log: l.log,
+			Budget: budget, Drain: c.Ingest.DrainDeadline, Log: l.log, Observer: observer,
 		}
 		if dataType == deadLetters {
 			wiring.DeadLetters = nil // no letters about letters: what cannot be stored is handed back
@@ -158,6 +161,7 @@ func newWriter() (string, error) {
 func (i *Ingestor) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	defer i.health.begin(ctx)()
 	lettersCtx, stopLetters := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopLetters()
 
