@@ -51,6 +51,7 @@ func (s *Store) Problems() []error {
 // Listen says where health and metrics are served.
 type Listen struct {
 	Listen string `env:"LISTEN_ADDR" default:"" placeholder:"HOST:PORT" help:"Serve /healthz, /readyz and /metrics here, such as 127.0.0.1:9090 (empty: nowhere)."`
+	Pprof  bool   `env:"PPROF" help:"Serve /debug/pprof/ under --listen too: profiles of the running program, for whoever can reach it."`
 }
 
 // Types chooses data types.

@@ -70,6 +70,9 @@ type Telemetry struct {
 	closers  []func(context.Context) error
 }
 
+// ErrSetting is in the error of a Start that an OTEL_* variable's value ended.
+var ErrSetting = errors.New("wrong setting")
+
 // Start sets up the process's meters and tracers, and serves health, readiness
 // and metrics where c.Listen says so. The standard OTEL_* variables are honoured;
 // without them nothing leaves the process but what is scraped. Until the first
@@ -122,7 +125,7 @@ func (t *Telemetry) meters(ctx context.Context, who *resource.Resource) error {
 	options := []metric.Option{metric.WithResource(who), metric.WithReader(scraped)}
 	pushed, err := metricReader(ctx)
 	if err != nil {
-		return fmt.Errorf("metrics exporter (OTEL_METRICS_EXPORTER, OTEL_EXPORTER_OTLP_…): %w", err)
+		return fmt.Errorf("%w: metrics exporter (OTEL_METRICS_EXPORTER, OTEL_EXPORTER_OTLP_…): %w", ErrSetting, err)
 	}
 	if pushed != nil {
 		options = append(options, metric.WithReader(pushed))
@@ -139,7 +142,7 @@ func (t *Telemetry) meters(ctx context.Context, who *resource.Resource) error {
 func (t *Telemetry) tracers(ctx context.Context, who *resource.Resource) error {
 	exporter, err := spanExporter(ctx)
 	if err != nil {
-		return fmt.Errorf("traces exporter (OTEL_TRACES_EXPORTER, OTEL_EXPORTER_OTLP_…): %w", err)
+		return fmt.Errorf("%w: traces exporter (OTEL_TRACES_EXPORTER, OTEL_EXPORTER_OTLP_…): %w", ErrSetting, err)
 	}
 	if exporter == nil {
 		otel.SetTracerProvider(nooptrace.NewTracerProvider())
@@ -167,7 +170,7 @@ func identity(ctx context.Context, service string) (*resource.Resource, error) {
 		attribute.String("service.instance.id", uuid.NewString()),
 	), resource.WithHost(), resource.WithFromEnv())
 	if err != nil {
-		return nil, fmt.Errorf("resource attributes (OTEL_RESOURCE_ATTRIBUTES): %w", err)
+		return nil, fmt.Errorf("%w: resource attributes (OTEL_RESOURCE_ATTRIBUTES): %w", ErrSetting, err)
 	}
 	return r, nil
 }

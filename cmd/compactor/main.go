@@ -38,6 +38,7 @@ type settings struct {
 	Once     bool          `help:"Compact what is there now, then finish (the default without --interval)."`
 	Interval time.Duration `env:"COMPACT_INTERVAL" help:"Compact again and again with this pause, until stopped."`
 	Plan     bool          `help:"Print what would be done and why; change nothing."`
+	config.Listen
 	config.Log
 }
 
@@ -69,6 +70,14 @@ func run(ctx context.Context, args []string, out, diagnostics io.Writer) error {
 	if err != nil {
 		return config.Usagef("%w", err)
 	}
+	t, err := telemetry.Start(ctx, telemetry.Config{Service: "compactor", Listen: s.Listen.Listen, Pprof: s.Pprof, Log: log})
+	if errors.Is(err, telemetry.ErrSetting) {
+		return config.Usagef("%w", err)
+	}
+	if err != nil {
+		return err
+	}
+	defer t.ShutdownLogged(ctx)
 	lake, err := ingest.Open(ctx, ingest.ConfigOf(s.Store, log))
 	if err != nil {
 		return err
@@ -85,8 +94,13 @@ func run(ctx context.Context, args []string, out, diagnostics io.Writer) error {
 		return printPlan(ctx, c, types, out)
 	}
 	c.Progress = progress(diagnostics)
+	if c.Observer, err = telemetry.Compactions(); err != nil {
+		return err
+	}
+	t.Check("compactor", func() error { return ready(ctx, nil) })
 	for {
 		report, err := c.Run(ctx, types)
+		t.Check("compactor", func() error { return ready(ctx, err) })
 		fmt.Fprint(out, report)
 		if s.Interval == 0 || ctx.Err() != nil {
 			return err
@@ -100,6 +114,17 @@ func run(ctx context.Context, args []string, out, diagnostics io.Writer) error {
 		case <-time.After(s.Interval):
 		}
 	}
+}
+
+// ready says why a compactor between two runs is of no use, if it is not.
+func ready(ctx context.Context, last error) error {
+	if ctx.Err() != nil {
+		return errors.New("stopping")
+	}
+	if last != nil {
+		return fmt.Errorf("the last run failed: %w", last)
+	}
+	return nil
 }
 
 func printPlan(ctx context.Context, c *compaction.Compactor, types []string, out io.Writer) error {

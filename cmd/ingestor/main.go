@@ -10,6 +10,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -35,6 +36,7 @@ type settings struct {
 	config.Types
 	config.Broker
 	config.Ingest
+	config.Listen
 	config.Log
 }
 
@@ -63,6 +65,14 @@ func run(ctx context.Context, args []string, out, diagnostics io.Writer) error {
 	if err != nil {
 		return config.Usagef("%w", err)
 	}
+	t, err := telemetry.Start(ctx, telemetry.Config{Service: "ingestor", Listen: s.Listen.Listen, Pprof: s.Pprof, Log: log})
+	if errors.Is(err, telemetry.ErrSetting) {
+		return config.Usagef("%w", err)
+	}
+	if err != nil {
+		return err
+	}
+	defer t.ShutdownLogged(ctx)
 	lake, err := ingest.Open(ctx, ingest.ConfigOf(s.Store, log))
 	if err != nil {
 		return err
@@ -85,6 +95,7 @@ func run(ctx context.Context, args []string, out, diagnostics io.Writer) error {
 	if err != nil {
 		return err
 	}
+	t.Check("ingestor", ingestor.Ready)
 	log.Info("ingesting", zap.String("lake", s.DataBucket), zap.String("project", c.Project))
 	err = ingestor.Run(ctx)
 	fmt.Fprintf(out, "ingested%s\n", ingestor.Report())
