@@ -21,7 +21,7 @@ type Count struct {
 // CountRows counts the rows of a data type as a reader sees them: compacted and
 // not, each once.
 func (l *Lake) CountRows(ctx context.Context, dataType string) (int64, error) {
-	def, ok := l.registry.Latest(dataType)
+	def, ok := l.Registry().Latest(dataType)
 	if !ok {
 		_, err := l.CheckTypes([]string{dataType})
 		return 0, err

@@ -23,6 +23,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -57,7 +58,7 @@ func ConfigOf(s config.Store, log *zap.Logger) Config {
 // A Lake is an open lake. It may be used by several goroutines.
 type Lake struct {
 	store    objstore.Store
-	registry *schema.Registry
+	registry atomic.Pointer[schema.Registry]
 	log      *zap.Logger
 	name     string
 	close    func() error
@@ -69,10 +70,6 @@ var ErrUnreachable = errors.New("the lake cannot be reached")
 // Open opens the lake at c.Bucket and makes sure that its store answers. A local
 // directory is made where it does not exist; a bucket must exist.
 func Open(ctx context.Context, c Config) (*Lake, error) {
-	registry, err := schema.Builtin()
-	if err != nil {
-		return nil, fmt.Errorf("built-in definitions: %w", err)
-	}
 	if c.Log == nil {
 		c.Log = zap.NewNop()
 	}
@@ -82,8 +79,11 @@ func Open(ctx context.Context, c Config) (*Lake, error) {
 	}
 	store = objstore.Retry(telemetry.Tries(store, "data"), objstore.RetryPolicy{Attempts: c.RetryAttempts, Timeout: c.Timeout})
 	store = telemetry.Store(store, "data") // outermost: it sees what callers see
-	l := &Lake{store: store, registry: registry, log: c.Log, name: c.Bucket, close: closeStore}
+	l := &Lake{store: store, log: c.Log, name: c.Bucket, close: closeStore}
 	if err := l.reach(ctx); err != nil {
+		return nil, errors.Join(err, closeStore())
+	}
+	if _, err := l.Refresh(ctx); err != nil {
 		return nil, errors.Join(err, closeStore())
 	}
 	return l, nil
@@ -152,20 +152,21 @@ func localDirectory(bucket string) (dir string, local bool, err error) {
 // Close releases the lake's connections.
 func (l *Lake) Close() error { return l.close() }
 
-// Registry holds the definitions of the lake's data types.
-func (l *Lake) Registry() *schema.Registry { return l.registry }
+// Registry holds the definitions of the lake's data types: those of the program
+// and the lake's own, as of the last Refresh.
+func (l *Lake) Registry() *schema.Registry { return l.registry.Load() }
 
 // Reader reads the lake's objects.
 func (l *Lake) Reader() objstore.Reader { return l.store }
 
 // Query prepares a read; the plan explains and executes it.
 func (l *Lake) Query(ctx context.Context, q query.DataQuery) (*query.Plan, error) {
-	return query.Prepare(ctx, l.store, l.registry, q, query.Options{})
+	return query.Prepare(ctx, l.store, l.Registry(), q, query.Options{})
 }
 
 // Compactor makes a compactor of this lake; its Run merges what is there now.
 func (l *Lake) Compactor(o compaction.Options) *compaction.Compactor {
-	return &compaction.Compactor{Store: l.store, Registry: l.registry, Log: l.log, Options: o}
+	return &compaction.Compactor{Store: l.store, Registry: l.Registry(), Log: l.log, Options: o}
 }
 
 // CheckTypes gives the data types to work on: names, or all of the registry's
@@ -173,11 +174,11 @@ func (l *Lake) Compactor(o compaction.Options) *compaction.Compactor {
 // those it has.
 func (l *Lake) CheckTypes(names []string) ([]string, error) {
 	if len(names) == 0 {
-		return l.registry.Types(), nil
+		return l.Registry().Types(), nil
 	}
 	for _, name := range names {
-		if _, ok := l.registry.Latest(name); !ok {
-			return nil, fmt.Errorf("data type %q: not in the registry; there are %s", name, strings.Join(l.registry.Types(), ", "))
+		if _, ok := l.Registry().Latest(name); !ok {
+			return nil, fmt.Errorf("data type %q: not in the registry; there are %s", name, strings.Join(l.Registry().Types(), ", "))
 		}
 	}
 	return names, nil

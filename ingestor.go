@@ -101,7 +101,7 @@ func (i *Ingestor) wire(ctx context.Context, l *Lake, c IngestConfig) error {
 		return err
 	}
 	for _, dataType := range i.types {
-		def, _ := l.registry.Latest(dataType)
+		def, _ := l.Registry().Latest(dataType)
 		source, err := i.broker.subscription(ctx, c, def)
 		if err != nil {
 			return err

@@ -9,6 +9,7 @@ type Definition struct {
 	Topic    string  // "market-data"
 	Category string  // the middle part of object names: "market"
 	Doc      string
+	Origin   string  // where it was found, for people
 	Fields   []Field // the definition's own, then the system columns
 	Own      int     // number of own fields; the system columns are Own+0, Own+1, …
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -19,28 +20,98 @@ type Registry struct {
 	types map[string][]*Definition // oldest first
 }
 
-// Builtin is the registry of the definitions embedded in the program.
-func Builtin() (*Registry, error) {
-	sub, err := fs.Sub(builtin, "definitions")
-	if err != nil {
-		return nil, fmt.Errorf("embedded definitions: %w", err)
-	}
-	return Load(sub)
+// Prefix is where a bucket's own definitions lie: <type>/v<version>.avsc below it.
+const Prefix = "metadata/schemas/"
+
+// A Text is a definition as it was found.
+type Text struct {
+	Name   string // <type>/v<version>.avsc
+	Origin string // where it was found, for people
+	Avsc   []byte
 }
+
+// Builtin is the registry of the definitions embedded in the program.
+func Builtin() (*Registry, error) { return FromTexts(nil) }
 
 // Load reads a folder of <type>/v<version>.avsc files. All problems of all files
 // are reported together.
 func Load(fsys fs.FS) (*Registry, error) {
+	texts, err := readTexts(fsys, "")
+	r, problems := parseTexts(texts)
+	return r, errors.Join(err, problems)
+}
+
+// FromTexts is the registry of the embedded definitions and these. A version
+// that is there already must be the same text; versions of a data type must be
+// able to follow each other. All problems are reported together, and the
+// registry is nil then.
+func FromTexts(texts []Text) (*Registry, error) {
+	sub, err := fs.Sub(builtin, "definitions")
+	if err != nil {
+		return nil, fmt.Errorf("embedded definitions: %w", err)
+	}
+	all, err := readTexts(sub, "built in")
+	if err != nil {
+		return nil, err
+	}
+	known := map[string]Text{}
+	for _, t := range all {
+		known[t.Name] = t
+	}
+	var problems []error
+	for _, t := range texts {
+		if have, ok := known[t.Name]; ok {
+			if !sameBut(string(have.Avsc), string(t.Avsc), "") {
+				problems = append(problems, fmt.Errorf("definition %s (%s) differs from the one that is %s: give it a version of its own", t.Name, t.Origin, have.Origin))
+			}
+			continue
+		}
+		all = append(all, t)
+	}
+	r, err := parseTexts(all)
+	if err := errors.Join(append(problems, err)...); err != nil {
+		return nil, err
+	}
+	return r, r.follow()
+}
+
+// follow sees that every version can follow the one before it.
+func (r *Registry) follow() error {
+	var problems []error
+	for _, name := range r.Types() {
+		versions := r.types[name]
+		for i := 1; i < len(versions); i++ {
+			if _, err := Evolve(versions[i-1], versions[i], Backward); err != nil {
+				problems = append(problems, fmt.Errorf("%s: %w", versions[i].Origin, err))
+			}
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func readTexts(fsys fs.FS, origin string) ([]Text, error) {
 	names, err := fs.Glob(fsys, "*/*.avsc")
 	if err != nil {
 		return nil, fmt.Errorf("list definitions: %w", err)
 	}
+	var texts []Text
+	for _, name := range names {
+		b, err := fs.ReadFile(fsys, name)
+		if err != nil {
+			return nil, fmt.Errorf("definition %s: %w", name, err)
+		}
+		texts = append(texts, Text{Name: name, Origin: origin, Avsc: b})
+	}
+	return texts, nil
+}
+
+func parseTexts(texts []Text) (*Registry, error) {
 	var defs []*Definition
 	var problems []error
-	for _, name := range names {
-		d, err := load(fsys, name)
+	for _, t := range texts {
+		d, err := t.Parse()
 		if err != nil {
-			problems = append(problems, fmt.Errorf("definition %s: %w", name, err))
+			problems = append(problems, err)
 			continue
 		}
 		defs = append(defs, d)
@@ -49,20 +120,24 @@ func Load(fsys fs.FS) (*Registry, error) {
 	return r, errors.Join(append(problems, err)...)
 }
 
-func load(fsys fs.FS, name string) (*Definition, error) {
-	b, err := fs.ReadFile(fsys, name)
+// Parse reads the definition and sees that it is called what it says it is.
+func (t Text) Parse() (*Definition, error) {
+	d, err := Parse(t.Avsc)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("definition %s: %w", t.Name, err)
 	}
-	d, err := Parse(b)
-	if err != nil {
-		return nil, err
-	}
-	if want := path.Join(d.Name, d.Version.String()+".avsc"); want != name {
-		return nil, fmt.Errorf("it says it is %s", want)
+	d.Origin = t.Origin
+	if want := d.FileName(); want != t.Name {
+		return nil, fmt.Errorf("definition %s: it says it is %s", t.Name, want)
 	}
 	return d, nil
 }
+
+// FileName is what the definition's file is called below the folder of all.
+func (d *Definition) FileName() string { return path.Join(d.Name, d.Version.String()+".avsc") }
+
+// Versions are all versions of a data type, oldest first.
+func (r *Registry) Versions(dataType string) []*Definition { return slices.Clone(r.types[dataType]) }
 
 // NewRegistry is the registry of these definitions. It takes them over: each
 // learns what its neighbours are called, so that a message of another data type
@@ -104,6 +179,13 @@ func (r *Registry) foreign(d *Definition) map[string]string {
 		}
 	}
 	return words
+}
+
+// Same reports whether two registries hold the same versions.
+func (r *Registry) Same(o *Registry) bool {
+	return maps.EqualFunc(r.types, o.types, func(a, b []*Definition) bool {
+		return slices.EqualFunc(a, b, func(x, y *Definition) bool { return x.Version == y.Version && x.avsc == y.avsc })
+	})
 }
 
 // Types are the names of the data types, sorted.

@@ -24,6 +24,7 @@ Then:     buffetctl query --data-bucket file://$PWD/lake --type market_data --sy
 type cli struct {
 	Query   queryCommand   `cmd:"" help:"Read rows: by data type, symbol and dates."`
 	DLQ     dlqCommand     `cmd:"" name:"dlq" help:"Dead letters: records that could not be accepted, with the reason."`
+	Schema  schemaCommand  `cmd:"" help:"Definitions of data types: list, show, check, evolve."`
 	Publish publishCommand `cmd:"" help:"Publish messages to a topic, for trying things."`
 	Demo    demoCommand    `cmd:"" help:"Show the whole path on this machine: publish, ingest, compact, query."`
 	config.Log
