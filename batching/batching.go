@@ -46,14 +46,15 @@ const (
 	ByAge
 	ByMemory   // the budget was full
 	ByShutdown // the process is about to end
+	ByPause    // intake pauses: the store is down
 	seals
 )
 
 // Seals are all reasons to seal a batch.
-func Seals() []Seal { return []Seal{ByRows, ByBytes, ByAge, ByMemory, ByShutdown} }
+func Seals() []Seal { return []Seal{ByRows, ByBytes, ByAge, ByMemory, ByShutdown, ByPause} }
 
 func (s Seal) String() string {
-	return [seals]string{"open", "rows", "bytes", "age", "memory", "shutdown"}[s]
+	return [seals]string{"open", "rows", "bytes", "age", "memory", "shutdown", "pause"}[s]
 }
 
 // A Batch is the rows of one partition on their way to storage, with the

@@ -76,9 +76,19 @@ func (p *Pipeline) settle(b *batching.Batch, err error) {
 	p.sealing.remove(b)
 }
 
-// flush makes a batch durable. The store has tried again already; a failure here
-// hands the messages back to the broker.
+// flush makes a batch durable, however often that takes, for as long as it may be
+// held. An error hands the messages back to the broker.
 func (p *Pipeline) flush(b *batching.Batch) error {
+	err := p.persist(b.Opened, p.gate, &p.flushing, func() error { return p.flushOnce(b) })
+	if err != nil && p.work.Err() == nil {
+		p.log.Error("a batch cannot be made durable: its messages are handed back and will be delivered again",
+			zap.Stringer("partition", b.Key), zap.Int("rows", b.Rows.Len()), zap.Int("messages", b.Messages()), zap.Error(err))
+	}
+	return err
+}
+
+// flushOnce makes one try. The store below has retries of its own.
+func (p *Pipeline) flushOnce(b *batching.Batch) error {
 	if err := p.work.Err(); err != nil {
 		return err
 	}
@@ -88,7 +98,6 @@ func (p *Pipeline) flush(b *batching.Batch) error {
 	f.Done(written, err)
 	switch {
 	case err == nil:
-		p.flushFailures.Store(0)
 		p.counts.flushes.Add(1)
 		p.counts.flushedRows.Add(int64(rows))
 		for _, w := range written {
@@ -100,12 +109,7 @@ func (p *Pipeline) flush(b *batching.Batch) error {
 		return err
 	}
 	p.counts.flushesFailed.Add(1)
-	n := p.flushFailures.Add(1)
-	f.Log.Warn("flush failed; its messages will be delivered again", zap.Stringer("partition", b.Key),
-		zap.Int("rows", rows), zap.Int("messages", b.Messages()), zap.Int64("in_a_row", n), zap.Error(err))
-	if n == int64(p.config.MaxFlushFailures) {
-		p.stop(&giveUpError{what: "flushing", times: n, last: err,
-			advice: "check that the data bucket exists, can be reached, and that this account may create objects in it"})
-	}
+	f.Log.Warn("flush failed; its messages stay held", zap.Stringer("partition", b.Key),
+		zap.Int("rows", rows), zap.Int("messages", b.Messages()), zap.Error(err))
 	return err
 }

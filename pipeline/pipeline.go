@@ -11,6 +11,8 @@
 //     each of its rejected records in a published dead letter;
 //   - a message that cannot be kept is nacked, never dropped: it comes again;
 //   - memory is bounded by the budget, which blocks the source's callback;
+//   - an outage of the store ends nothing: intake pauses, what is held stays leased
+//     and is tried again, nothing is acked; after HoldFor it is handed back;
 //   - a panic while decoding is confined to its message, which becomes a dead
 //     letter.
 //
@@ -54,7 +56,8 @@ type Source interface {
 	// Receive calls back for each message, also concurrently, until ctx ends; it
 	// then returns nil once its callbacks have returned. It may wait for the
 	// messages to be settled. A callback may block. What is neither acked nor
-	// nacked is delivered again.
+	// nacked is delivered again. If the cause of ctx's end is a *Pause, Receive waits
+	// for the messages to be settled, and will be called again.
 	Receive(ctx context.Context, callback func(context.Context, *Delivery)) error
 }
 
@@ -86,35 +89,42 @@ type Config struct {
 	Clock       func() time.Time // nil: time.Now
 	Observer    Observer         // nil: none
 
-	Workers          int           // messages decoded at once; 0: one a processor
-	Flushes          int           // batches flushed at once; 0: DefaultFlushes
-	Letters          int           // dead letters published at once; 0: DefaultLetters
-	Drain            time.Duration // deadline of the drain; 0: DefaultDrain
-	MaxFlushFailures int           // flushes failed in a row after which Run gives up; 0: DefaultMaxFlushFailures
+	Gate Gate // of the store that Sink writes to; nil: none
+
+	Workers int           // messages decoded at once; 0: one a processor
+	Flushes int           // batches flushed at once; 0: DefaultFlushes
+	Letters int           // dead letters published at once; 0: DefaultLetters
+	Drain   time.Duration // deadline of the drain; 0: DefaultDrain
+
+	// HoldFor is how long a batch or dead letter that cannot be made durable is held,
+	// its messages leased, before they are handed back; 0: DefaultHoldFor. The
+	// source must keep messages leased for longer. It bounds how long a process that
+	// is ill alone keeps messages from healthy ones; a store that is down for all
+	// is waited for either way.
+	HoldFor time.Duration
 }
 
 // Defaults of Config.
 const (
-	DefaultFlushes          = 4
-	DefaultLetters          = 512
-	DefaultDrain            = time.Minute
-	DefaultMaxFlushFailures = 5
+	DefaultFlushes = 4
+	DefaultLetters = 512
+	DefaultDrain   = time.Minute
+	DefaultHoldFor = 30 * time.Minute
 )
 
 // letterTimeout bounds the publishing of one dead letter, so that one that hangs
 // does not hold its memory for ever.
 const letterTimeout = 2 * time.Minute
 
-// maxLetterFailures is the number of dead letters in a row that may fail, beyond
-// those in flight at once, before Run gives up.
-const maxLetterFailures = 100
-
 func (c Config) withDefaults() Config {
 	c.Workers = cmp.Or(max(c.Workers, 0), runtime.GOMAXPROCS(0))
 	c.Flushes = cmp.Or(max(c.Flushes, 0), DefaultFlushes)
 	c.Letters = cmp.Or(max(c.Letters, 0), DefaultLetters)
 	c.Drain = cmp.Or(max(c.Drain, 0), DefaultDrain)
-	c.MaxFlushFailures = cmp.Or(max(c.MaxFlushFailures, 0), DefaultMaxFlushFailures)
+	c.HoldFor = cmp.Or(max(c.HoldFor, 0), DefaultHoldFor)
+	if c.Gate == nil {
+		c.Gate = openGate{}
+	}
 	if c.Clock == nil {
 		c.Clock = time.Now
 	}
@@ -137,13 +147,15 @@ type Pipeline struct {
 	traced  bool // the observer follows messages
 
 	work     context.Context // of what must still be done after intake has ended
-	stop     context.CancelCauseFunc
 	draining atomic.Bool
 
-	flushFailures  atomic.Int64 // in a row
-	letterFailures atomic.Int64 // in a row
-	active         atomic.Int64 // when a message last came or was settled, ns
-	counts         counts
+	gate     Gate
+	room     context.Context // of what waits for memory: ends when it has been held for too long
+	paused   atomic.Bool
+	flushing trouble
+	burying  trouble
+	active   atomic.Int64 // when a message last came or was settled, ns
+	counts   counts
 
 	coercions sync.Mutex // guards what follows, and the workers' coerced
 	all       []*worker
@@ -154,6 +166,8 @@ type Pipeline struct {
 func New(c Config) *Pipeline {
 	p := &Pipeline{config: c.withDefaults()}
 	p.log = p.config.Log.With(zap.String("type", c.Definition.Name))
+	p.gate = p.config.Gate
+	p.flushing.what, p.burying.what = "flushing "+c.Definition.Name, "publishing dead letters of "+c.Definition.Name
 	p.batcher = batching.New(c.Definition, c.Policy, c.Budget, p.config.Clock, p.sealed)
 	p.workers = make(chan *worker, p.config.Workers)
 	for range p.config.Workers {
@@ -171,18 +185,15 @@ func New(c Config) *Pipeline {
 	return p
 }
 
-// errIntakeEnded is the cause when the source ends by itself.
-var errIntakeEnded = errors.New("the source has ended")
-
 // Run takes messages until ctx ends, drains, and returns when every goroutine it
 // started has ended: nil if everything it had taken was settled by then without
 // abandoning any.
 func (p *Pipeline) Run(ctx context.Context) error {
 	work, abandon := context.WithCancel(context.WithoutCancel(ctx))
 	defer abandon()
-	intake, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	p.work, p.stop = work, stop
+	intake, stop := context.WithCancel(ctx)
+	defer stop()
+	p.work = work
 	p.touch()
 	p.log.Info("pipeline started", zap.Stringer("schema", p.config.Definition.Version),
 		zap.Int("flush_rows", p.config.Policy.Rows), zap.Int64("flush_bytes", p.config.Policy.Bytes),
@@ -195,16 +206,16 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	settled := make(chan struct{})
 	watch.Go(func() { p.watch(intake, settled, abandon) })
 
-	err := p.config.Source.Receive(intake, p.receive)
-	ended := context.Cause(ctx) != nil
-	stop(errIntakeEnded)
+	err := p.take(intake)
+	ended := ctx.Err() != nil
+	stop()   // the source may have ended by itself
 	p.seal() // the callbacks have returned: these are the last batches
 	p.queue.close()
 	flushes.Wait()
 	p.letters.Wait()
 	close(settled)
 	watch.Wait()
-	return p.outcome(context.Cause(intake), err, ended)
+	return p.outcome(err, ended)
 }
 
 // watch seals by age, and begins the drain when intake ends.
@@ -249,43 +260,31 @@ func (p *Pipeline) seal() {
 }
 
 // outcome says how the run went, and what to do about it.
-func (p *Pipeline) outcome(cause, received error, asked bool) error {
+func (p *Pipeline) outcome(received error, asked bool) error {
 	name := p.config.Definition.Name
 	s := p.Stats()
 	p.log.Info("pipeline ended", s.fields()...)
-	var giveUp *giveUpError
 	switch {
-	case errors.As(cause, &giveUp):
-		return fmt.Errorf("pipeline %s: %w", name, giveUp)
 	case received != nil && !(asked && errors.Is(received, context.Canceled)):
 		return fmt.Errorf("pipeline %s: receive: %w", name, received)
 	case p.work.Err() != nil:
-		return fmt.Errorf("pipeline %s: drain: not everything was durable after %v; what was not has been handed back and will be delivered again", name, p.config.Drain)
+		err := fmt.Errorf("pipeline %s: drain: not everything was durable after %v; nothing is lost: the rest has been handed back and will be delivered again", name, p.config.Drain)
+		if cause := p.Err(); cause != nil {
+			err = fmt.Errorf("%w; %w", err, cause)
+		}
+		return err
 	}
 	return nil
 }
-
-// A giveUpError ends the run: trying again has not helped.
-type giveUpError struct {
-	what, advice string
-	times        int64
-	last         error
-}
-
-func (e *giveUpError) Error() string {
-	return fmt.Sprintf("%s failed %d times in a row, gave up (nothing is lost: what was not durable will be delivered again); %s; the last error: %v", e.what, e.times, e.advice, e.last)
-}
-
-func (e *giveUpError) Unwrap() error { return e.last }
 
 // touch notes that something happened.
 func (p *Pipeline) touch() { p.active.Store(p.config.Clock().UnixNano()) }
 
 // Idle is how long nothing has come and nothing has been held; 0 while anything
-// is held or before Run.
+// is held, while intake pauses, or before Run.
 func (p *Pipeline) Idle() time.Duration {
 	last := p.active.Load()
-	if last == 0 || p.counts.held.Load() > 0 {
+	if last == 0 || p.counts.held.Load() > 0 || p.paused.Load() {
 		return 0
 	}
 	return max(0, p.config.Clock().Sub(time.Unix(0, last)))

@@ -140,15 +140,14 @@ func oneFault(t *testing.T, where string, lost bool, k int) (fired bool) {
 		letters.failAt = k
 	}
 	b.onAck = checkAck(t, l, letters)
-	for _, err := range until(t, b, func() Config { return config(t, b, faults, letters) }) {
-		if err != nil {
-			t.Error(err)
-		}
+	runs := until(t, b, func() Config { return config(t, b, faults, letters) })
+	if len(runs) != 1 || runs[0] != nil {
+		t.Errorf("runs ended with %v, want one that ends well", runs)
 	}
 	checkAll(t, messages, l, letters)
 	fired = faults.Fired() || letters.fired
-	if fired && b.nacks == 0 {
-		t.Error("a fault, and no message was nacked")
+	if b.nacks != 0 {
+		t.Errorf("%d messages were nacked: one fault is no reason to let go", b.nacks)
 	}
 	return fired
 }
@@ -255,9 +254,11 @@ func TestShutdown(t *testing.T) {
 		{name: "with full buffers", acked: 20},
 		{name: "with full buffers and a client that waits for acks", waits: true, acked: 20},
 		{name: "while the store is slow", fault: &objtest.Faults{FailAt: -1, Delay: 3 * time.Second}, took: 3 * time.Second, acked: 20},
-		{name: "while the store fails", fault: &objtest.Faults{Times: -1}, waits: true},
+		{name: "while the store fails", fault: &objtest.Faults{Times: -1}, waits: true, took: 10 * time.Second,
+			err: "pipeline market_data: drain: not everything was durable after 10s; nothing is lost: the rest has been handed back and will be delivered again; " +
+				"flushing market_data fails since"},
 		{name: "while the store hangs", fault: &objtest.Faults{Times: -1, Mode: objtest.Hang}, waits: true, took: 10 * time.Second,
-			err: "pipeline market_data: drain: not everything was durable after 10s; what was not has been handed back and will be delivered again"},
+			err: "pipeline market_data: drain: not everything was durable after 10s; nothing is lost: the rest has been handed back and will be delivered again"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -286,7 +287,7 @@ func TestShutdown(t *testing.T) {
 				if took := time.Since(began); took != tt.took {
 					t.Errorf("drain took %v, want %v", took, tt.took)
 				}
-				if got := errorText(err); got != tt.err {
+				if got := errorText(err); !strings.HasPrefix(got, tt.err) || tt.err == "" && got != "" {
 					t.Errorf("Run = %q, want %q", got, tt.err)
 				}
 				s := p.Stats()
@@ -303,38 +304,6 @@ func errorText(err error) string {
 		return ""
 	}
 	return err.Error()
-}
-
-func TestGivingUp(t *testing.T) {
-	for _, tt := range []struct {
-		name  string
-		store *objtest.Faults
-		topic *topic
-		is    error
-		want  string
-	}{
-		{name: "the store is gone", store: &objtest.Faults{Times: -1}, topic: &topic{failAt: -1}, is: objtest.ErrInjected,
-			want: "flushing failed 5 times in a row, gave up (nothing is lost: what was not durable will be delivered again); check that the data bucket exists"},
-		{name: "the dead-letter topic is gone", store: &objtest.Faults{FailAt: -1}, topic: &topic{times: 1e9}, is: errTopic,
-			want: "check that the dead-letter topic exists"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				messages := publish(100, 3, 9)
-				b := newBroker(messages)
-				l := newLedger(t, definition(t, "market_data"))
-				store, letters := tt.store, tt.topic
-				store.Store = l
-				b.onAck = checkAck(t, l, letters)
-				c := config(t, b, store, letters)
-				c.Letters = 8
-				err := New(c).Run(t.Context())
-				if err == nil || !errors.Is(err, tt.is) || !strings.Contains(err.Error(), tt.want) || !strings.HasPrefix(err.Error(), "pipeline market_data: ") {
-					t.Errorf("Run = %v", err)
-				}
-			})
-		})
-	}
 }
 
 func TestASourcesErrorEndsTheRun(t *testing.T) {

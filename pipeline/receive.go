@@ -46,8 +46,8 @@ func (p *Pipeline) receive(_ context.Context, d *Delivery) {
 		err := p.keep(w, &d.Message, receipt, content)
 		p.idle(w)
 		receipt.Release(err)
-	case <-p.work.Done():
-		receipt.Release(p.work.Err())
+	case <-p.room.Done():
+		receipt.Release(p.room.Err())
 	}
 	if p.draining.Load() {
 		p.seal() // the drain has sealed already, perhaps before our rows were added
@@ -87,7 +87,7 @@ func (p *Pipeline) keep(w *worker, m *schema.Message, receipt *batching.Receipt,
 	c.rows.Store(int64(w.rows.Len()))
 	c.letters.Store(int64(len(rejected)))
 	p.counts.rows.Add(int64(w.rows.Len()))
-	if err := p.batcher.Add(p.work, w.rows, len(m.Data), receipt); err != nil {
+	if err := p.batcher.Add(p.room, w.rows, len(m.Data), receipt); err != nil {
 		return err
 	}
 	for i := range rejected {
@@ -139,28 +139,26 @@ func (p *Pipeline) bury(m *schema.Message, r *schema.Rejection, receipt *batchin
 	return nil
 }
 
+// send publishes a dead letter, however often that takes, for as long as its message
+// may be held.
 func (p *Pipeline) send(l *deadletter.Letter) error {
-	ctx, cancel := context.WithTimeout(p.work, letterTimeout)
-	defer cancel()
-	err := p.trySend(ctx, l)
-	switch {
-	case err == nil:
-		p.letterFailures.Store(0)
-		p.counts.letters.Add(1)
-		return nil
-	case p.work.Err() != nil:
+	return p.persist(p.config.Clock(), openGate{}, &p.burying, func() error {
+		ctx, cancel := context.WithTimeout(p.work, letterTimeout)
+		defer cancel()
+		err := p.trySend(ctx, l)
+		switch {
+		case err == nil:
+			p.counts.letters.Add(1)
+			return nil
+		case p.work.Err() != nil:
+			return err
+		}
+		p.counts.lettersFailed.Add(1)
+		if n := p.counts.lettersFailed.Load(); n&(n-1) == 0 { // 1, 2, 4, …: a broken topic must not flood the log
+			p.log.Warn("publishing a dead letter failed; its message stays held", zap.Int64("failures", n), zap.Error(err))
+		}
 		return err
-	}
-	p.counts.lettersFailed.Add(1)
-	n := p.letterFailures.Add(1)
-	if n&(n-1) == 0 { // 1, 2, 4, …: a broken topic must not flood the log
-		p.log.Warn("publishing a dead letter failed; its message will be delivered again", zap.Int64("in_a_row", n), zap.Error(err))
-	}
-	if n == int64(maxLetterFailures+p.config.Letters) {
-		p.stop(&giveUpError{what: "publishing dead letters", times: n, last: err,
-			advice: "check that the dead-letter topic exists and that this account may publish to it"})
-	}
-	return err
+	})
 }
 
 func (p *Pipeline) trySend(ctx context.Context, l *deadletter.Letter) (err error) {

@@ -32,7 +32,8 @@ type Stats struct {
 
 	Letters, LettersFailed int64 // dead letters published, and tries that failed
 
-	Flushes, FlushesFailed           int64 // batches
+	Flushes, FlushesFailed           int64 // batches, and tries that failed
+	GaveUp                           int64 // batches and dead letters held for as long as they may be, then handed back
 	FlushedRows, Files, FlushedBytes int64
 	Seals                            map[string]int64 // batches by the reason they were sealed for
 
@@ -69,7 +70,7 @@ type counts struct {
 	received, acked, nacked, held        atomic.Int64
 	ackedRows, ackedLetters              atomic.Int64
 	rows, panics, letters, lettersFailed atomic.Int64
-	flushes, flushesFailed               atomic.Int64
+	flushes, flushesFailed, gaveUp       atomic.Int64
 	flushedRows, files, flushedBytes     atomic.Int64
 	seals                                [8]atomic.Int64 // by batching.Seal
 
@@ -95,7 +96,7 @@ func (p *Pipeline) Stats() Stats {
 		AckedRows: c.ackedRows.Load(), AckedLetters: c.ackedLetters.Load(),
 		Rows: c.rows.Load(), Panics: c.panics.Load(),
 		Letters: c.letters.Load(), LettersFailed: c.lettersFailed.Load(),
-		Flushes: c.flushes.Load(), FlushesFailed: c.flushesFailed.Load(),
+		Flushes: c.flushes.Load(), FlushesFailed: c.flushesFailed.Load(), GaveUp: c.gaveUp.Load(),
 		FlushedRows: c.flushedRows.Load(), Files: c.files.Load(), FlushedBytes: c.flushedBytes.Load(),
 		Seals: map[string]int64{}, Rejected: map[schema.Reason]int64{}, Coercions: map[Coercion]int64{},
 	}

@@ -36,6 +36,10 @@ import (
 	"github.com/buffetbot/ingest/schema"
 )
 
+// ErrBatch marks what is wrong with the batch, or with our handling of it, and not
+// with the store: writing the same batch again ends the same way.
+var ErrBatch = errors.New("the batch cannot be written")
+
 // A Config is what a sink may be told.
 type Config struct {
 	Writer      string // id of this writer, never used before; NewWriterID() where empty
@@ -83,7 +87,7 @@ func (s *Sink) Write(ctx context.Context, b *batching.Batch) (written []Written,
 	var caught panics.Catcher
 	caught.Try(func() { written, err = s.write(ctx, b) })
 	if r := caught.Recovered(); r != nil {
-		written, err = nil, r.AsError()
+		written, err = nil, fmt.Errorf("%w: %w", ErrBatch, r.AsError())
 	}
 	if err != nil {
 		return nil, fmt.Errorf("flush batch %d of %s: %w", b.Seq, b.Key, err)
@@ -96,11 +100,11 @@ func (s *Sink) write(ctx context.Context, b *batching.Batch) ([]Written, error) 
 	rows := b.Rows.Len()
 	sorted, err := columnar.Sort(b.Rows.Record(), def)
 	if err != nil {
-		return nil, fmt.Errorf("sort: %w", err)
+		return nil, fmt.Errorf("sort: %w: %w", ErrBatch, err)
 	}
 	parts, err := split(sorted, def, s.config.OwnFileRows)
 	if err != nil {
-		return nil, fmt.Errorf("split by symbol: %w", err)
+		return nil, fmt.Errorf("split by symbol: %w: %w", ErrBatch, err)
 	}
 	if err := sameRows(parts, rows); err != nil {
 		return nil, err
@@ -126,7 +130,7 @@ func sameRows(parts []part, want int) error {
 		got += int(p.rows.NumRows())
 	}
 	if got != want {
-		return fmt.Errorf("split by symbol: %d rows in, %d out", want, got)
+		return fmt.Errorf("split by symbol: %w: %d rows in, %d out", ErrBatch, want, got)
 	}
 	return nil
 }
@@ -134,7 +138,7 @@ func sameRows(parts []part, want int) error {
 func (s *Sink) upload(ctx context.Context, b *batching.Batch, def *schema.Definition, p part) (Written, error) {
 	data, summary, err := encode(p.rows, def)
 	if err != nil {
-		return Written{}, err
+		return Written{}, fmt.Errorf("%w: %w", ErrBatch, err)
 	}
 	name := partition.RawName{
 		Key: b.Key, Category: def.Category, First: p.symbol, Multi: p.multi, Model: p.model,
