@@ -27,7 +27,7 @@ import (
 var (
 	brokerAddr = flag.String("broker", "", "host:port of a running Pub/Sub emulator (default: an embedded one)")
 	dataDir    = flag.String("data", "", "folder of captured files of real publishers")
-	kills      = flag.Int("kills", 3, "how often TestKilled kills the ingestor")
+	kills      = flag.Int("kills", 3, "how often TestKilled kills the ingestor, and TestBackfillKilled one program after the other")
 	patience   = flag.Duration("patience", 6*time.Minute, "how long TestKilled waits for leases of killed ingestors to run out")
 	messages   = flag.Int("messages", 1500, "single-record messages that TestKilled publishes")
 )
