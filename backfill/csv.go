@@ -33,7 +33,9 @@ func (r *csv) next(dst []byte) ([]byte, record, error) {
 		if err != nil {
 			return dst, record{}, err
 		}
-		withoutMark(&first)
+		if first.number == 1 {
+			first.withoutMark()
+		}
 		if len(bytes.TrimSuffix(first.text, []byte{'\r'})) == 0 && !first.cut() {
 			continue
 		}
@@ -188,7 +190,9 @@ func (r *csv) header() ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		withoutMark(&first)
+		if first.number == 1 {
+			first.withoutMark()
+		}
 		if len(bytes.TrimSuffix(first.text, []byte{'\r'})) == 0 {
 			continue
 		}
@@ -207,13 +211,5 @@ func (r *csv) header() ([]string, error) {
 			names[i] = string(c)
 		}
 		return names, nil
-	}
-}
-
-// withoutMark takes the byte-order mark from a file's first line.
-func withoutMark(first *line) {
-	if first.number == 1 && bytes.HasPrefix(first.text, byteOrderMark) {
-		first.text = first.text[len(byteOrderMark):]
-		first.size -= int64(len(byteOrderMark))
 	}
 }

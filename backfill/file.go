@@ -227,12 +227,13 @@ func (o *opened) sniff() (Format, error) {
 		return Parquet, nil
 	}
 	text := bytes.TrimLeft(bytes.TrimPrefix(start, byteOrderMark), " \t\r\n")
+	first, _, _ := bytes.Cut(text, []byte("\n"))
 	switch {
 	case bytes.HasPrefix(text, []byte("{")):
 		return NDJSON, nil
 	case bytes.HasPrefix(text, []byte("[")):
 		return "", fmt.Errorf("%w: a JSON array; one record a line is wanted (jq -c '.[]'), or a --format", ErrSettings)
-	case bytes.IndexByte(start, 0) >= 0:
+	case bytes.IndexByte(first, 0) >= 0:
 		return "", fmt.Errorf("%w: no text and no Parquet (UTF-16, or a compression other than gzip?)", ErrSettings)
 	}
 	return CSV, nil

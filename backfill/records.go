@@ -28,6 +28,13 @@ func tooLong(dst []byte, kind string, ln line) ([]byte, record, error) {
 
 var byteOrderMark = []byte("\xef\xbb\xbf")
 
+// withoutMark takes away a byte-order mark at the line's start.
+func (ln *line) withoutMark() {
+	n := len(ln.text)
+	ln.text = bytes.TrimPrefix(ln.text, byteOrderMark)
+	ln.size -= int64(n - len(ln.text))
+}
+
 // ndjson reads newline-delimited JSON. Lines are passed on as they are, unless
 // fields are mapped or set; blank lines are no records, and byte-order marks at
 // the start of a line, as files that were joined have them, are left out.
@@ -42,7 +49,7 @@ func (r *ndjson) next(dst []byte) ([]byte, record, error) {
 		if err != nil {
 			return dst, record{}, err
 		}
-		ln.text = bytes.TrimPrefix(ln.text, byteOrderMark)
+		ln.withoutMark()
 		if len(bytes.Trim(ln.text, " \t\r")) == 0 && !ln.cut() {
 			continue
 		}
