@@ -187,9 +187,9 @@ func (s *avroStep) chooseInteger(f *plan) {
 // datum decodes a payload that is one record in Avro binary, written with the
 // version of the definition that the message names, or the current one.
 func (d *Decoder) datum() {
-	p := d.writer(d.message.Attributes["schema_version"])
+	p := d.writer(d.attributes.schemaVersion)
 	if p == nil {
-		d.refuse(UnknownSchemaVersion, "schema_version", d.message.Attributes["schema_version"])
+		d.refuse(UnknownSchemaVersion, "schema_version", d.attributes.schemaVersion)
 		d.reject(0, 0, len(d.data))
 		return
 	}
@@ -303,16 +303,13 @@ func (d *Decoder) avroRow(plan *avroPlan, b []byte, p int, index int32) int {
 	d.seen = plan.seen
 	for i := range plan.steps {
 		s := &plan.steps[i]
-		if s.value >= 0 {
-			branch, next := readLong(b, p)
-			if next < 0 {
+		if s.value >= 0 { // a union of two: its branch is one byte, 0 or 2
+			if p >= len(b) || b[p]&^2 != 0 {
 				return -1
 			}
-			if p = next; branch == int64(s.null) {
+			branch := int32(b[p] >> 1)
+			if p++; branch == s.null {
 				continue
-			}
-			if branch != int64(s.value) {
-				return -1
 			}
 		}
 		if p = d.avroStep(s, b, p); p < 0 {

@@ -33,16 +33,17 @@ type Decoder struct {
 	totals [][coercions]int64
 
 	// The open message.
-	message   *Message
-	data      []byte
-	borrowed  bool   // data is not the message's own memory
-	rendered  bool   // data is one record rendered as JSON
-	space     uint64 // what is white space: in lines a newline is not
-	rows      *Columns
-	id        []byte
-	entries   entries
-	published int64
-	rejected  []Rejection
+	message    *Message
+	attributes attributes
+	data       []byte
+	borrowed   bool   // data is not the message's own memory
+	rendered   bool   // data is one record rendered as JSON
+	space      uint64 // what is white space: in lines a newline is not
+	rows       *Columns
+	id         []byte
+	entries    entries
+	published  int64
+	rejected   []Rejection
 
 	// The open record.
 	seen    bitset  // fields whose name has come
@@ -166,7 +167,8 @@ func (d *Decoder) Decode(m *Message, rows *Columns) []Rejection {
 	d.coerced = d.coerced[:0]
 	d.forgetNames()
 	var bad string
-	d.id, d.published, bad = appendIdentity(d.id[:0], m)
+	d.attributes = readAttributes(m.Attributes)
+	d.id, d.published, bad = appendIdentity(d.id[:0], m, d.attributes)
 	for _, p := range d.program.published {
 		d.values[p.slot] = d.published + p.plus
 	}
@@ -176,7 +178,7 @@ func (d *Decoder) Decode(m *Message, rows *Columns) []Rejection {
 	} else {
 		d.reject(0, 0, len(d.data))
 	}
-	d.message, d.rows, d.data = nil, nil, nil
+	d.message, d.rows, d.data, d.attributes = nil, nil, nil, attributes{}
 	d.inflater.rest()
 	return d.rejected
 }
@@ -221,31 +223,31 @@ func (d *Decoder) accept(badAttribute string) (form, bool) {
 	if len(d.data) > MaxMessageBytes {
 		return 0, d.refuse(TooLarge, "", "")
 	}
-	a := d.message.Attributes
-	if len(a) == 0 {
+	if len(d.message.Attributes) == 0 {
 		return jsonDocument, true
 	}
+	a := &d.attributes
 	if badAttribute != "" {
-		return 0, d.refuse(BadAttribute, badAttribute, a[badAttribute])
+		return 0, d.refuse(BadAttribute, badAttribute, d.message.Attributes[badAttribute])
 	}
-	form := contentForm(a["content_type"])
+	form := contentForm(a.contentType)
 	if form == 0 {
-		return 0, d.refuse(UnsupportedContentType, "content_type", a["content_type"])
+		return 0, d.refuse(UnsupportedContentType, "content_type", a.contentType)
 	}
-	switch v := a["googclient_schemaencoding"]; v {
+	switch a.schemaEncoding {
 	case "", "JSON":
 	case "BINARY":
 		form = avroDatum
 	default:
-		return 0, d.refuse(UnsupportedContentType, "googclient_schemaencoding", v)
+		return 0, d.refuse(UnsupportedContentType, "googclient_schemaencoding", a.schemaEncoding)
 	}
-	if v, given := a["schema_version"]; given && !d.judges(v) {
-		return 0, d.refuse(UnknownSchemaVersion, "schema_version", v)
+	if a.hasVersion && !d.judges(a.schemaVersion) {
+		return 0, d.refuse(UnknownSchemaVersion, "schema_version", a.schemaVersion)
 	}
-	if v := a["message_type"]; d.def.foreign[v] != "" {
-		return 0, d.refuse(WrongDataType, "message_type", v)
+	if a.messageType != "" && d.def.foreign[a.messageType] != "" {
+		return 0, d.refuse(WrongDataType, "message_type", a.messageType)
 	}
-	return form, d.inflate(a["content_encoding"])
+	return form, d.inflate(a.contentEncoding)
 }
 
 // refuse sets the failure of a whole message, for the sake of an attribute.

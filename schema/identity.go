@@ -12,32 +12,59 @@ import (
 // time over several runs. The prefixes keep a forged event_id from meeting a
 // message id.
 func Identity(m *Message) (id string, publishedAtMicros int64) {
-	b, at, _ := appendIdentity(nil, m)
+	b, at, _ := appendIdentity(nil, m, readAttributes(m.Attributes))
 	return string(b), at
 }
 
 // appendIdentity is Identity into a buffer; bad names the attribute that cannot
 // be honoured.
-func appendIdentity(dst []byte, m *Message) (id []byte, at int64, bad string) {
+func appendIdentity(dst []byte, m *Message, a attributes) (id []byte, at int64, bad string) {
 	at = m.PublishTime.UnixMicro()
-	var event string
-	if len(m.Attributes) > 0 {
-		event = m.Attributes["event_id"]
-	}
-	if event == "" { // an empty one would make all such messages one
+	if a.eventID == "" { // an empty one would make all such messages one
 		return append(append(dst, "m:"...), m.ID...), at, ""
 	}
-	id = append(append(dst, "e:"...), event...)
-	if !utf8.ValidString(event) {
+	id = append(append(dst, "e:"...), a.eventID...)
+	if !utf8.ValidString(a.eventID) {
 		return id, at, "event_id"
 	}
-	claimed, ok := m.Attributes["published_at"]
-	if !ok {
+	if !a.hasPublishedAt {
 		return id, at, ""
 	}
-	t, err := time.Parse(time.RFC3339Nano, claimed)
+	t, err := time.Parse(time.RFC3339Nano, a.publishedAt)
 	if err != nil || t.Year() < 1900 || t.After(m.PublishTime.Add(24*time.Hour)) {
 		return id, at, "published_at"
 	}
 	return id, t.UnixMicro(), ""
+}
+
+// attributes are those of a message that decide anything.
+type attributes struct {
+	contentType, contentEncoding, schemaEncoding string
+	schemaVersion, messageType                   string
+	eventID, publishedAt                         string
+	hasVersion, hasPublishedAt                   bool
+}
+
+// readAttributes looks at each attribute once: a message has few, and asking for
+// each by its name costs more than a small record.
+func readAttributes(all map[string]string) (a attributes) {
+	for name, value := range all {
+		switch name {
+		case "content_type":
+			a.contentType = value
+		case "content_encoding":
+			a.contentEncoding = value
+		case "googclient_schemaencoding":
+			a.schemaEncoding = value
+		case "schema_version":
+			a.schemaVersion, a.hasVersion = value, true
+		case "message_type":
+			a.messageType = value
+		case "event_id":
+			a.eventID = value
+		case "published_at":
+			a.publishedAt, a.hasPublishedAt = value, true
+		}
+	}
+	return a
 }
