@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/trace"
+	oteltrace "go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 	"golang.org/x/time/rate"
 )
@@ -55,6 +56,22 @@ func spanExporter(ctx context.Context) (trace.SpanExporter, error) {
 		return nil, err
 	}
 	return e, nil
+}
+
+// defaultRatio is the share of flushes, and of compaction runs, that are traced
+// although no message asks for it.
+const defaultRatio = 0.05
+
+// ownRoots is the default sampler of spans without a parent. A request that a
+// client library makes by itself (an ack, a lease) is no story of ours.
+type ownRoots struct{ trace.Sampler }
+
+// ShouldSample implements trace.Sampler.
+func (s ownRoots) ShouldSample(p trace.SamplingParameters) trace.SamplingResult {
+	if p.Kind == oteltrace.SpanKindClient {
+		return trace.NeverSample().ShouldSample(p)
+	}
+	return s.Sampler.ShouldSample(p)
 }
 
 // complaintEvery is how often OpenTelemetry's own troubles may be logged: a

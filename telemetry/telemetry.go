@@ -150,17 +150,19 @@ func (t *Telemetry) tracers(ctx context.Context, who *resource.Resource) error {
 	}
 	options := []trace.TracerProviderOption{trace.WithResource(who), trace.WithBatcher(exporter)}
 	if os.Getenv("OTEL_TRACES_SAMPLER") == "" {
-		options = append(options, trace.WithSampler(trace.ParentBased(trace.TraceIDRatioBased(defaultRatio))))
+		options = append(options, trace.WithSampler(trace.ParentBased(ownRoots{trace.TraceIDRatioBased(defaultRatio)})))
 	}
 	provider := trace.NewTracerProvider(options...)
-	t.closers = append(t.closers, provider.Shutdown)
+	t.closers = append(t.closers, func(ctx context.Context) error {
+		err := provider.Shutdown(ctx)
+		if err != nil { // it waits for an export under way, and leaves it alone when ctx ends
+			err = errors.Join(err, exporter.Shutdown(ctx))
+		}
+		return err
+	})
 	otel.SetTracerProvider(provider)
 	return nil
 }
-
-// defaultRatio is the share of flushes, and of compaction runs, that are traced
-// although no sampled message asks for it.
-const defaultRatio = 0.05
 
 // identity is who measures. OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win.
 func identity(ctx context.Context, service string) (*resource.Resource, error) {

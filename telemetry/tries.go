@@ -14,7 +14,15 @@ import (
 // same process began: those beyond the first are retries. Its place is
 // innermost, where each call is one request.
 func Tries(store objstore.Store, name string) objstore.Store {
-	return &tried{store: store, name: name, retries: storeRetries.counter(meter())}
+	s := &tried{store: store, name: name, retries: storeRetries.counter(meter())}
+	for _, what := range []string{"list", "stat", "read", "create", "replace", "remove"} {
+		s.retries.Add(context.Background(), 0, s.labels(what)) // so that the first retry is seen as a change
+	}
+	return s
+}
+
+func (s *tried) labels(what string) metric.MeasurementOption {
+	return metric.WithAttributes(attribute.String(labelStore, s.name), attribute.String(labelOp, what))
 }
 
 type tried struct {
@@ -30,7 +38,7 @@ func (s *tried) try(ctx context.Context, what string) {
 	if !ok || o.what != what || o.tries.Add(1) == 1 {
 		return
 	}
-	s.retries.Add(ctx, 1, metric.WithAttributes(attribute.String(labelStore, s.name), attribute.String(labelOp, what)))
+	s.retries.Add(ctx, 1, s.labels(what))
 	if o.span != nil {
 		o.span.AddEvent("retry")
 	}
