@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/sourcegraph/conc"
 	"google.golang.org/api/option"
@@ -26,9 +27,10 @@ type broker struct {
 
 // openPubSub connects to an emulator at endpoint, or where that is empty to
 // wherever the environment says.
-func openPubSub(ctx context.Context, project, endpoint string) (*gcp.PubSub, error) {
-	c := gcp.PubSubConfig{Project: project}
+func openPubSub(ctx context.Context, project, endpoint, account string) (*gcp.PubSub, error) {
+	c := gcp.PubSubConfig{Project: project, Impersonate: account}
 	if endpoint != "" {
+		c.Impersonate = "" // an emulator knows no accounts
 		c.Options = []option.ClientOption{
 			option.WithEndpoint(endpoint),
 			option.WithoutAuthentication(),
@@ -38,8 +40,8 @@ func openPubSub(ctx context.Context, project, endpoint string) (*gcp.PubSub, err
 	return gcp.OpenPubSub(ctx, c)
 }
 
-func dial(ctx context.Context, c IngestConfig) (*broker, error) {
-	client, err := openPubSub(ctx, c.Project, c.Endpoint)
+func dial(ctx context.Context, c IngestConfig, account string) (*broker, error) {
+	client, err := openPubSub(ctx, c.Project, c.Endpoint, account)
 	if err != nil {
 		return nil, err
 	}
@@ -89,6 +91,7 @@ func (b *broker) subscription(ctx context.Context, c IngestConfig, def *schema.D
 		MaxOutstandingBytes:    int(max(budget, 16<<20)),
 		NumGoroutines:          max(c.Broker.Streams, 1),
 		DrainTimeout:           2 * c.Ingest.DrainDeadline,
+		MaxExtension:           max(time.Hour, c.Ingest.HoldFor+c.Ingest.FlushAge+10*time.Minute), // outlasts whatever holds it
 	}), nil
 }
 
@@ -106,6 +109,7 @@ func (b *broker) ensure(ctx context.Context, create bool, topic, subscription st
 type PublisherConfig struct {
 	Project  string
 	Endpoint string   // host:port of an emulator; empty: PUBSUB_EMULATOR_HOST, else Google Cloud
+	Account  string   // service account to act as; none: the ambient one
 	Create   bool     // create the topics of the built-in data types, and their subscriptions, where they are missing
 	Topics   []string // further topics that Create is about; their subscriptions are called <topic>-ingest
 }
@@ -123,7 +127,7 @@ type Publisher struct {
 
 // NewPublisher connects to the broker.
 func NewPublisher(ctx context.Context, c PublisherConfig) (*Publisher, error) {
-	b, err := dial(ctx, IngestConfig{Project: c.Project, Endpoint: c.Endpoint})
+	b, err := dial(ctx, IngestConfig{Project: c.Project, Endpoint: c.Endpoint}, c.Account)
 	if err != nil {
 		return nil, err
 	}

@@ -42,6 +42,11 @@ func (i *Ingestor) Ready() error {
 	case (*run).Err() != nil:
 		return errDraining
 	}
+	for _, dataType := range i.types {
+		if err := i.pipelines[dataType].Err(); err != nil {
+			return err // the store is down for all, or something is amiss with this type
+		}
+	}
 	return nil
 }
 

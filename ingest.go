@@ -34,13 +34,16 @@ import (
 	"github.com/buffetbot/ingest/objstore"
 	"github.com/buffetbot/ingest/query"
 	"github.com/buffetbot/ingest/schema"
-	"github.com/buffetbot/ingest/telemetry"
 )
 
 // A Config says where a lake is and how to reach it. Zero fields mean defaults.
 type Config struct {
 	Bucket        string        // name, gs://name, or file:///directory
+	Archive       string        // the same, for consumed raw files; none: Lake.Archive gives an error
+	Backup        string        // the same, for backups
+	Temp          string        // the same, for what large merges spill
 	KMSKey        string        // encrypts every object written
+	Account       string        // service account to act as, towards buckets and Pub/Sub; none: the ambient one
 	Connections   int           // to the store at once; 50
 	RetryAttempts int           // tries of one store operation; 3
 	Timeout       time.Duration // of one try; 60s
@@ -50,7 +53,8 @@ type Config struct {
 // ConfigOf is the Config that the settings of a program amount to.
 func ConfigOf(s config.Store, log *zap.Logger) Config {
 	return Config{
-		Bucket: s.DataBucket, KMSKey: s.KMSKey, Connections: s.Connections, RetryAttempts: s.RetryAttempts,
+		Bucket: s.DataBucket, Archive: s.ArchiveBucket, Backup: s.BackupBucket, Temp: s.TempBucket,
+		KMSKey: s.KMSKey, Account: s.ServiceAccount, Connections: s.Connections, RetryAttempts: s.RetryAttempts,
 		Timeout: time.Duration(s.Timeout) * time.Second, Log: log,
 	}
 }
@@ -61,7 +65,10 @@ type Lake struct {
 	registry atomic.Pointer[schema.Registry]
 	log      *zap.Logger
 	name     string
-	close    func() error
+	config   Config
+	data     *bucket
+
+	archive, backup, temp side
 }
 
 // ErrUnreachable says that the lake's store did not answer when it was opened.
@@ -73,18 +80,17 @@ func Open(ctx context.Context, c Config) (*Lake, error) {
 	if c.Log == nil {
 		c.Log = zap.NewNop()
 	}
-	store, closeStore, err := openStore(ctx, c)
+	data, err := openBucket(ctx, c, c.Bucket, "data")
 	if err != nil {
 		return nil, fmt.Errorf("open lake %s: %w", c.Bucket, err)
 	}
-	store = objstore.Retry(telemetry.Tries(store, "data"), objstore.RetryPolicy{Attempts: c.RetryAttempts, Timeout: c.Timeout})
-	store = telemetry.Store(store, "data") // outermost: it sees what callers see
-	l := &Lake{store: store, log: c.Log, name: c.Bucket, close: closeStore}
+	l := &Lake{store: data, log: c.Log, name: c.Bucket, data: data}
+	l.sides(c)
 	if err := l.reach(ctx); err != nil {
-		return nil, errors.Join(err, closeStore())
+		return nil, errors.Join(err, data.close())
 	}
 	if _, err := l.Refresh(ctx); err != nil {
-		return nil, errors.Join(err, closeStore())
+		return nil, errors.Join(err, data.close())
 	}
 	return l, nil
 }
@@ -124,8 +130,7 @@ func openStore(ctx context.Context, c Config) (objstore.Store, func() error, err
 		return store, func() error { return nil }, err
 	}
 	bucket, err := gcp.OpenBucket(ctx, gcp.StorageConfig{
-		Bucket:     strings.TrimSuffix(strings.TrimPrefix(c.Bucket, "gs://"), "/"),
-		KMSKeyName: c.KMSKey, MaxConnections: c.Connections,
+		Bucket: bucketName(c.Bucket), KMSKeyName: c.KMSKey, MaxConnections: c.Connections, Impersonate: c.Account,
 	})
 	if err != nil {
 		return nil, nil, err
@@ -148,9 +153,6 @@ func localDirectory(bucket string) (dir string, local bool, err error) {
 	}
 	return filepath.Clean(dir), true, nil
 }
-
-// Close releases the lake's connections.
-func (l *Lake) Close() error { return l.close() }
 
 // Registry holds the definitions of the lake's data types: those of the program
 // and the lake's own, as of the last Refresh.

@@ -57,7 +57,10 @@ func (l *Lake) NewIngestor(ctx context.Context, c IngestConfig) (*Ingestor, erro
 	if err := l.checkKeys(c); err != nil {
 		return nil, &config.UsageError{Err: err}
 	}
-	b, err := dial(ctx, c)
+	if err := l.checkWritable(ctx); err != nil {
+		return nil, err
+	}
+	b, err := dial(ctx, c, l.config.Account)
 	if err != nil {
 		return nil, err
 	}
@@ -115,6 +118,7 @@ func (i *Ingestor) wire(ctx context.Context, l *Lake, c IngestConfig) error {
 			DeadLetters: letters, Payloads: l.store,
 			Policy: batching.Policy{Rows: c.Ingest.FlushRows, Bytes: int64(c.Ingest.FlushBytes), Age: c.Ingest.FlushAge},
 			Budget: budget, Drain: c.Ingest.DrainDeadline, Log: l.log, Observer: observer,
+			Gate: l.data.breaker, HoldFor: c.Ingest.HoldFor,
 		}
 		if dataType == deadLetters {
 			wiring.DeadLetters = nil // no letters about letters: what cannot be stored is handed back
@@ -154,7 +158,8 @@ func newWriter() (string, error) {
 
 // Run takes messages until ctx ends or, with an idle exit, until nothing has
 // arrived for that long and everything is durable. It returns when all is
-// drained; an error means that something was handed back to the broker.
+// drained; an error means that something was handed back to the broker. An outage of
+// the store is no error: intake pauses until it is over.
 //
 // The dead letters' own pipeline ends last: the others still feed it while they
 // drain.

@@ -78,6 +78,7 @@ type Ingest struct {
 	MemoryBudget  Bytes             `env:"MEMORY_BUDGET" default:"256MiB" help:"Most bytes of open and in-flight batches; a full budget makes intake wait."`
 	OwnFileRows   int               `env:"OWN_FILE_ROWS" default:"10000" help:"Rows of one symbol in a batch that earn it a file of its own; the others share one."`
 	IdleExit      time.Duration     `env:"IDLE_EXIT" default:"0s" help:"Finish with code 0 once nothing has arrived for this long and everything is durable (0: stay up)."`
+	HoldFor       time.Duration     `env:"HOLD_FOR" default:"30m" help:"How long messages that cannot be made durable stay held while the store is down, before they are handed back to the broker; intake pauses meanwhile."`
 	DrainDeadline time.Duration     `env:"DRAIN_DEADLINE" default:"60s" help:"How long a shutdown may take to make everything durable; the rest is handed back to the broker."`
 }
 
@@ -93,6 +94,7 @@ func (i *Ingest) Problems() []error {
 	positive("flush-bytes", i.FlushBytes > 0, i.FlushBytes)
 	positive("flush-age", i.FlushAge > 0, i.FlushAge)
 	positive("memory-budget", i.MemoryBudget > 0, i.MemoryBudget)
+	positive("hold-for", i.HoldFor > 0, i.HoldFor)
 	positive("own-file-rows", i.OwnFileRows > 0, i.OwnFileRows)
 	if i.IdleExit < 0 {
 		all = append(all, fmt.Errorf("--idle-exit %v: must not be negative", i.IdleExit))

@@ -10,13 +10,11 @@ import (
 	"iter"
 	"maps"
 	"net/http"
-	"os"
 	"strings"
 	"unicode/utf8"
 
 	"cloud.google.com/go/storage"
 	"google.golang.org/api/googleapi"
-	"google.golang.org/api/impersonate"
 	"google.golang.org/api/iterator"
 	"google.golang.org/api/option"
 
@@ -56,16 +54,11 @@ func OpenBucket(ctx context.Context, cfg StorageConfig) (*Bucket, error) {
 	// another host, which emulators do not have. No client metrics, which need
 	// rights of their own.
 	opts := []option.ClientOption{storage.WithJSONReads(), storage.WithDisabledClientMetrics()}
-	if cfg.Impersonate != "" && os.Getenv("STORAGE_EMULATOR_HOST") == "" {
-		token, err := impersonate.CredentialsTokenSource(ctx, impersonate.CredentialsConfig{
-			TargetPrincipal: cfg.Impersonate,
-			Scopes:          []string{storage.ScopeReadWrite},
-		})
-		if err != nil {
-			return nil, fmt.Errorf("open bucket %s: act as %s: %w", cfg.Bucket, cfg.Impersonate, err)
-		}
-		opts = append(opts, option.WithTokenSource(token))
+	account, err := actAs(ctx, cfg.Impersonate, "STORAGE_EMULATOR_HOST", storage.ScopeReadWrite)
+	if err != nil {
+		return nil, fmt.Errorf("open bucket %s: %w", cfg.Bucket, err)
 	}
+	opts = append(opts, account...)
 	client, err := storage.NewClient(ctx, append(opts, cfg.Options...)...)
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", cfg.Bucket, err)
@@ -174,10 +167,38 @@ func (b *Bucket) read(ctx context.Context, name string, off, n int64) ([]byte, e
 		return nil, err
 	}
 	data = buf.Bytes()
+	if err := whole(r, off, n, data); err != nil {
+		return nil, err
+	}
 	if off < 0 && n >= 0 {
 		data = data[:min(n, int64(len(data)))]
 	}
 	return data, nil
+}
+
+// whole says whether data is what was asked for: as long as the object's size says,
+// and, where it is the object from end to end, with the object's checksum. The
+// client checks the checksum only if it asked for no range, and a range's bytes
+// have none of their own: they are checked by those who read them.
+func whole(r *storage.Reader, off, n int64, data []byte) error {
+	size, want := r.Attrs.Size, n
+	rest := size - off
+	if off < 0 {
+		rest, want = min(-off, size), -1
+	}
+	if want < 0 || want > rest {
+		want = max(rest, 0)
+	}
+	if r.Attrs.Decompressed || size < 0 {
+		return nil
+	}
+	if int64(len(data)) != want {
+		return fmt.Errorf("%d bytes came of %d that were asked for", len(data), want)
+	}
+	if sum := objstore.Checksum(data); int64(len(data)) == size && r.Attrs.CRC32C != 0 && sum != r.Attrs.CRC32C {
+		return fmt.Errorf("the bytes that came have checksum %08x, not the object's %08x", sum, r.Attrs.CRC32C)
+	}
+	return nil
 }
 
 // Create implements objstore.Writer.
@@ -308,6 +329,9 @@ func (b *Bucket) explain(op, name string, err error) error {
 		why = objstore.ErrNotExist
 	case code == http.StatusPreconditionFailed:
 		why = objstore.ErrPrecondition
+	case aboutKey(status):
+		why = fmt.Errorf("%w: the key %s of bucket %s cannot be used: is it enabled, and may the bucket's service agent use it? %w",
+			objstore.ErrRefused, cmp.Or(b.cfg.KMSKeyName, "(the bucket's default)"), b.cfg.Bucket, err)
 	case errors.Is(err, storage.ErrBucketNotExist), code == http.StatusNotFound:
 		why = fmt.Errorf("%w: bucket %s does not exist: %w", objstore.ErrRefused, b.cfg.Bucket, err)
 	case code == http.StatusUnauthorized:
@@ -316,6 +340,16 @@ func (b *Bucket) explain(op, name string, err error) error {
 		why = fmt.Errorf("%w: no permission on bucket %s (or its key): %w", objstore.ErrRefused, b.cfg.Bucket, err)
 	}
 	return fmt.Errorf("%s %s: %w", op, name, why)
+}
+
+// aboutKey says whether a refusal is about the key that encrypts the object, and
+// not about the bucket: disabled, destroyed, or withdrawn.
+func aboutKey(err *googleapi.Error) bool {
+	if err == nil || err.Code < 400 || err.Code >= 500 || err.Code == http.StatusTooManyRequests {
+		return false
+	}
+	text := strings.ToLower(err.Message + err.Body)
+	return strings.Contains(text, "kms") || strings.Contains(text, "cryptokey")
 }
 
 // rateLimited says whether a refusal only means "not so fast".

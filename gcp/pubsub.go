@@ -16,10 +16,11 @@ import (
 
 // PubSubConfig says which project's Pub/Sub to use.
 type PubSubConfig struct {
-	Project string        // required; any name will do for an emulator
-	Tracing bool          // spans of the client, and trace context in attributes
-	Answer  time.Duration // 5s: how long a check or creation waits for a host that does not answer
-	Options []option.ClientOption
+	Project     string        // required; any name will do for an emulator
+	Impersonate string        // none: service account to act as (not against an emulator)
+	Tracing     bool          // spans of the client, and trace context in attributes
+	Answer      time.Duration // 5s: how long a check or creation waits for a host that does not answer
+	Options     []option.ClientOption
 }
 
 // PubSub is a client of one project's topics and subscriptions.
@@ -35,7 +36,11 @@ func OpenPubSub(ctx context.Context, cfg PubSubConfig) (*PubSub, error) {
 	if cfg.Project == "" {
 		return nil, errors.New("open Pub/Sub: no project: set GOOGLE_CLOUD_PROJECT or --project")
 	}
-	client, err := pubsub.NewClientWithConfig(ctx, cfg.Project, &pubsub.ClientConfig{EnableOpenTelemetryTracing: cfg.Tracing}, cfg.Options...)
+	opts, err := actAs(ctx, cfg.Impersonate, "PUBSUB_EMULATOR_HOST", pubsub.ScopePubSub, pubsub.ScopeCloudPlatform)
+	if err != nil {
+		return nil, fmt.Errorf("open Pub/Sub of project %s: %w", cfg.Project, err)
+	}
+	client, err := pubsub.NewClientWithConfig(ctx, cfg.Project, &pubsub.ClientConfig{EnableOpenTelemetryTracing: cfg.Tracing}, append(opts, cfg.Options...)...)
 	if err != nil {
 		return nil, fmt.Errorf("open Pub/Sub of project %s: %w", cfg.Project, err)
 	}

@@ -70,7 +70,8 @@ func (s *Subscription) Held() int64 { return s.held.Load() }
 // the callbacks have returned, every held message is settled and the acks have been
 // sent. (The client's own timed shutdown returns before the acks are sent.) If
 // that takes longer than DrainTimeout it returns ErrUnsettled; the client goes
-// on behind it until it is closed.
+// on behind it until it is closed. In a pause (pipeline.Pause) it waits for as long
+// as that lasts; meanwhile no stream is open, and leases are extended.
 func (s *Subscription) Receive(ctx context.Context, callback func(context.Context, *pipeline.Delivery)) error {
 	done := make(chan error, 1)
 	go func() {
@@ -86,6 +87,14 @@ func (s *Subscription) Receive(ctx context.Context, callback func(context.Contex
 	case err := <-done:
 		return s.outcome(err)
 	case <-ctx.Done():
+	}
+	var pause *pipeline.Pause
+	if errors.As(context.Cause(ctx), &pause) {
+		select {
+		case err := <-done:
+			return s.outcome(err)
+		case <-pause.Ended:
+		}
 	}
 	timer := time.NewTimer(s.drain)
 	defer timer.Stop()
