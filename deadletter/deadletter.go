@@ -4,18 +4,22 @@
 // A Letter is made of a message and the verdict on one of its records, is
 // published on the dead-letter topic (its attributes say everything, the
 // data is the record), and comes from there into the lake as a row of the data
-// type dead_letters.
+// type dead_letters. A message that the broker gave up on comes in beside it, from
+// the topic <topic>-undelivered.
 //
 // What always holds:
 //
-//   - a letter's id is a function of the record's identity, so a message that is
-//     delivered twice gives one dead letter twice, never two;
+//   - a letter's id and contents are a function of the record and not of its
+//     delivery, so a message that is delivered twice gives one dead letter twice,
+//     never two;
 //   - the record and the original attributes are kept whole: what a message on
-//     the topic cannot carry is in an object that the letter refers to;
+//     the topic cannot carry is in an object that the letter refers to, and so is
+//     the message that a record out of a binary container came in;
 //   - whatever arrives on the dead-letter topic becomes a row; nothing there is
 //     rejected.
 //
-// Package deadletter keeps no state and starts no goroutines.
+// Package deadletter keeps no state and starts no goroutines. It replays nothing;
+// a letter holds what that takes.
 package deadletter
 
 import (
@@ -44,28 +48,44 @@ type Publisher interface {
 	Publish(ctx context.Context, m *schema.Message) error
 }
 
+// A Form says what the bytes of a letter's record are, which decides how a replay
+// sends them.
+type Form string
+
+// The forms. A letter of before there were forms has none.
+const (
+	WholeMessage Form = "message"  // the message's whole payload as it came: content_type and content_encoding apply
+	OneRecord    Form = "record"   // one record's text out of the payload, inflated: content_encoding does not apply
+	Rendered     Form = "rendered" // JSON of a record out of a binary container; the payload object holds the message
+)
+
 // A Letter is one dead letter.
 type Letter struct {
-	ID            string            `json:"dl_id"`
-	DataType      string            `json:"data_type"` // what the record was to be; UnknownType where nobody knows
-	Reason        schema.Reason     `json:"reason"`
-	Field         string            `json:"field,omitempty"`
-	Value         string            `json:"value,omitempty"`
-	Explanation   string            `json:"explanation,omitempty"`
-	SchemaVersion string            `json:"schema_version,omitempty"` // of the definition that judged
-	MessageID     string            `json:"message_id,omitempty"`     // the broker's, of the original message
-	RecordIndex   int32             `json:"record_index"`             // position in the original message
-	PublishedAt   time.Time         `json:"published_at"`             // of the original message
-	Attributes    map[string]string `json:"attributes,omitempty"`     // of the original message
-	Record        []byte            `json:"record"`                   // the record's original bytes
-	PayloadRef    string            `json:"payload_ref,omitempty"`    // the object that holds what is missing here
+	ID            string
+	DataType      string // what the record was to be; UnknownType where nobody knows
+	Reason        schema.Reason
+	Field         string
+	Value         string
+	Explanation   string
+	SchemaVersion string            // of the definition that judged
+	MessageID     string            // the broker's, of the original message
+	RecordIndex   int32             // position in the original message
+	PublishedAt   time.Time         // of the original message
+	Topic         string            // of the original message
+	OrderingKey   string            // of the original message
+	Attempt       int32             // deliveries of the original message so far; 0 where the broker does not count
+	Attributes    map[string]string // of the original message
+	Form          Form              // what Record is
+	Record        []byte            // the record's original bytes, or what Form says
+	PayloadRef    string            // the object that holds what is missing here; see Whole
 }
 
 // UnknownType is the data type of a letter that does not tell.
 const UnknownType = "unknown"
 
 // New makes the letter of a rejected record. It keeps no reference to the
-// message's data.
+// message's data. Where the record is rendered, the letter must still be made to Refer
+// to the original message.
 func New(def *schema.Definition, m *schema.Message, r *schema.Rejection) *Letter {
 	id, at := schema.Identity(m)
 	return &Letter{
@@ -79,9 +99,22 @@ func New(def *schema.Definition, m *schema.Message, r *schema.Rejection) *Letter
 		MessageID:     m.ID,
 		RecordIndex:   r.Index,
 		PublishedAt:   time.UnixMicro(at).UTC(),
+		Topic:         def.Topic,
+		OrderingKey:   m.OrderingKey,
 		Attributes:    maps.Clone(m.Attributes),
+		Form:          formOf(m, r),
 		Record:        bytes.Clone(r.Record),
 	}
+}
+
+func formOf(m *schema.Message, r *schema.Rejection) Form {
+	switch {
+	case r.Rendered:
+		return Rendered
+	case bytes.Equal(r.Record, m.Data):
+		return WholeMessage
+	}
+	return OneRecord
 }
 
 // makeID hashes what identifies a record among all data types.

@@ -170,7 +170,7 @@ func TestWhatDoesNotFitGoesToAnObject(t *testing.T) {
 				t.Errorf("%d bytes of the record, want all %d", len(whole.Record), len(l.Record))
 			}
 			want := *l
-			want.PayloadRef, want.Record, whole.Record = got.PayloadRef, nil, nil // Diff is slow on megabytes
+			want.Record, whole.Record = nil, nil // Diff is slow on megabytes
 			if want.Attributes == nil {
 				whole.Attributes = nil
 			}

@@ -3,9 +3,6 @@ package deadletter
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -42,8 +39,12 @@ const (
 	attrMessageID     = "message_id"
 	attrRecordIndex   = "record_index"
 	attrPublishedAt   = "published_at"
+	attrTopic         = "topic"
+	attrOrderingKey   = "ordering_key"
+	attrAttempt       = "delivery_attempt"
+	attrForm          = "data_form"
 	attrPayloadRef    = "payload_ref"
-	ownAttributes     = 12
+	ownAttributes     = 16
 
 	originalPrefix = "attr." // of the original message's attributes
 )
@@ -67,8 +68,7 @@ func (w *Writer) Send(ctx context.Context, l *Letter) error {
 		if err != nil {
 			return fmt.Errorf("dead letter %s: encode payload: %w", l.ID, err)
 		}
-		// The name holds a hash of the bytes, so what exists there is this.
-		if _, err := w.Payloads.Create(ctx, name, body, nil); err != nil && !errors.Is(err, objstore.ErrExist) {
+		if err := w.create(ctx, name, body); err != nil {
 			return fmt.Errorf("dead letter %s: write payload: %w", l.ID, err)
 		}
 		m.Attributes[attrPayloadRef] = name
@@ -79,34 +79,58 @@ func (w *Writer) Send(ctx context.Context, l *Letter) error {
 	return nil
 }
 
+// create makes an object whose name holds a hash of its bytes, so that what
+// exists there is this.
+func (w *Writer) create(ctx context.Context, name string, body []byte) error {
+	if _, err := w.Payloads.Create(ctx, name, body, nil); err != nil && !errors.Is(err, objstore.ErrExist) {
+		return err
+	}
+	return nil
+}
+
 // Message is the letter as it is published, and whether all of it fits. Where it
 // does not, data over the limit is left out, as are attributes over theirs.
 func (l *Letter) Message() (m *schema.Message, fits bool) {
+	a := l.own()
+	for key, value := range a {
+		a[key] = bound(value)
+	}
+	fits = addOriginal(a, l.Attributes) && len(l.OrderingKey) <= maxValueBytes && utf8.ValidString(l.OrderingKey)
+	m = &schema.Message{Data: l.Record, Attributes: a}
+	if len(m.Data) > maxDataBytes {
+		m.Data, fits = nil, false
+	}
+	return m, fits
+}
+
+// own gives the attributes of the letter itself, those that say something.
+func (l *Letter) own() map[string]string {
 	a := make(map[string]string, ownAttributes+len(l.Attributes))
 	for key, value := range map[string]string{
 		attrID:            l.ID,
 		attrEventID:       l.ID,
 		attrDataType:      l.DataType,
 		attrReason:        string(l.Reason),
-		attrField:         bound(l.Field),
-		attrValue:         bound(l.Value),
-		attrExplanation:   bound(l.Explanation),
+		attrField:         l.Field,
+		attrValue:         l.Value,
+		attrExplanation:   l.Explanation,
 		attrSchemaVersion: l.SchemaVersion,
-		attrMessageID:     bound(l.MessageID),
+		attrMessageID:     l.MessageID,
 		attrRecordIndex:   strconv.Itoa(int(l.RecordIndex)),
 		attrPublishedAt:   l.PublishedAt.UTC().Format(timeLayout),
+		attrTopic:         l.Topic,
+		attrOrderingKey:   l.OrderingKey,
+		attrForm:          string(l.Form),
 		attrPayloadRef:    l.PayloadRef,
 	} {
 		if value != "" {
 			a[key] = value
 		}
 	}
-	m = &schema.Message{Data: l.Record, Attributes: a}
-	fits = addOriginal(a, l.Attributes)
-	if len(m.Data) > maxDataBytes {
-		m.Data, fits = nil, false
+	if l.Attempt > 0 {
+		a[attrAttempt] = strconv.Itoa(int(l.Attempt))
 	}
-	return m, fits
+	return a
 }
 
 // addOriginal adds the original attributes, those that matter for a replay
@@ -136,13 +160,15 @@ func rank(key string) int {
 		return 0
 	case key == attrSchemaVersion, strings.HasPrefix(key, "content_"), strings.HasPrefix(key, "googclient_schema"):
 		return 1
+	case key == "source", key == "symbol", key == "message_type", key == "timestamp":
+		return 2
 	}
-	return 2
+	return 3
 }
 
 // bound cuts s to what an attribute holds, and not through a character.
 func bound(s string) string {
-	s = strings.ToValidUTF8(s, "\uFFFD")
+	s = valid(s)
 	if len(s) <= maxValueBytes {
 		return s
 	}
@@ -153,85 +179,69 @@ func bound(s string) string {
 	return s[:cut] + "…"
 }
 
-// payload is the whole letter as an object. Its name is a function of its bytes.
-func (l *Letter) payload() (name string, body []byte, err error) {
-	whole := *l
-	whole.PayloadRef = ""
-	if body, err = json.Marshal(&whole); err != nil {
-		return "", nil, err
-	}
-	sum := sha256.Sum256(body)
-	return "payloads/dead_letters/" + l.ID + "-" + hex.EncodeToString(sum[:8]), body, nil
-}
-
-// ReadPayload reads the whole letter that a payload_ref names.
-func ReadPayload(ctx context.Context, r objstore.Reader, ref string) (*Letter, error) {
-	body, err := r.Read(ctx, ref, 0, -1)
-	if err != nil {
-		return nil, fmt.Errorf("read dead letter payload: %w", err)
-	}
-	l := &Letter{}
-	if err := json.Unmarshal(body, l); err != nil {
-		return nil, fmt.Errorf("read dead letter payload %s: %w", ref, err)
-	}
-	l.PayloadRef = ref
-	return l, nil
-}
+// valid is s with what is not UTF-8 replaced; a broker delivers none of that.
+func valid(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
 // Parse reads a message that arrived on the dead-letter topic. Any message is a
 // letter: one that is not ours is Foreign or, from the broker's own dead-letter
-// policy, Undelivered.
+// policy, Undelivered. The letter's record is the message's data, not a copy.
 func Parse(m *schema.Message) *Letter {
-	id, at := schema.Identity(m)
-	l := &Letter{PublishedAt: time.UnixMicro(at).UTC(), Record: m.Data}
 	if m.Attributes[attrID] == "" || m.Attributes[attrReason] == "" {
-		l.stranger(m)
-		l.ID = makeID(l.DataType, id, 0, at)
-		return l
+		if _, ok := m.Attributes[policySubscription]; ok {
+			return giveUp("", "", m)
+		}
+		return foreign(m)
 	}
-	l.Attributes = map[string]string{}
+	_, at := schema.Identity(m)
+	text := func(name string) string { return valid(m.Attributes[name]) }
+	number := func(name string) int32 {
+		n, _ := strconv.ParseInt(m.Attributes[name], 10, 32) // 0 will do
+		return int32(n)
+	}
+	l := &Letter{
+		ID:            text(attrID),
+		DataType:      cmp.Or(text(attrDataType), UnknownType),
+		Reason:        schema.Reason(text(attrReason)),
+		Field:         text(attrField),
+		Value:         text(attrValue),
+		Explanation:   text(attrExplanation),
+		SchemaVersion: text(attrSchemaVersion),
+		MessageID:     text(attrMessageID),
+		RecordIndex:   number(attrRecordIndex),
+		PublishedAt:   time.UnixMicro(at).UTC(),
+		Topic:         text(attrTopic),
+		OrderingKey:   text(attrOrderingKey),
+		Attributes:    map[string]string{},
+		Form:          Form(text(attrForm)),
+		Record:        m.Data,
+		PayloadRef:    text(attrPayloadRef),
+	}
+	if l.Reason == Undelivered { // elsewhere it is of one delivery and not of the record
+		l.Attempt = max(number(attrAttempt), 0)
+	}
 	for key, value := range m.Attributes {
 		if original, ok := strings.CutPrefix(key, originalPrefix); ok {
-			l.Attributes[original] = value
+			l.Attributes[valid(original)] = valid(value)
 		}
 	}
-	l.ID = m.Attributes[attrID]
-	l.DataType = cmp.Or(m.Attributes[attrDataType], UnknownType)
-	l.Reason = schema.Reason(m.Attributes[attrReason])
-	l.Field = m.Attributes[attrField]
-	l.Value = m.Attributes[attrValue]
-	l.Explanation = m.Attributes[attrExplanation]
-	l.SchemaVersion = m.Attributes[attrSchemaVersion]
-	l.MessageID = m.Attributes[attrMessageID]
-	l.PayloadRef = m.Attributes[attrPayloadRef]
-	index, _ := strconv.ParseInt(m.Attributes[attrRecordIndex], 10, 32) // 0 will do
-	l.RecordIndex = int32(index)
 	return l
 }
 
-// What the broker's own dead-letter policy adds to a message.
-const (
-	policyCount        = "CloudPubSubDeadLetterSourceDeliveryCount"
-	policySubscription = "CloudPubSubDeadLetterSourceSubscription"
-	policyPublishTime  = "CloudPubSubDeadLetterSourceTopicPublishTime"
-)
+// foreign is the letter of a message that somebody else published on the topic.
+func foreign(m *schema.Message) *Letter {
+	id, at := schema.Identity(m)
+	return &Letter{
+		ID: makeID(UnknownType, id, 0, at), DataType: UnknownType, Reason: Foreign,
+		Explanation: "not a dead letter of this pipeline: no attributes dl_id and reason",
+		MessageID:   valid(m.ID), PublishedAt: time.UnixMicro(at).UTC(), OrderingKey: valid(m.OrderingKey),
+		Attributes: validAll(m.Attributes), Form: WholeMessage, Record: m.Data,
+	}
+}
 
-// stranger fills in what can be told of a message that is no letter of ours.
-func (l *Letter) stranger(m *schema.Message) {
-	l.MessageID, l.DataType, l.Attributes = m.ID, UnknownType, m.Attributes
-	subscription, ok := m.Attributes[policySubscription]
-	if !ok {
-		l.Reason = Foreign
-		l.Explanation = "not a dead letter of this pipeline: no attributes dl_id and reason"
-		return
+func validAll(a map[string]string) map[string]string {
+	all := make(map[string]string, len(a))
+	for key, value := range a {
+		all[valid(key)] = valid(value)
 	}
-	l.Reason = Undelivered
-	l.Explanation = fmt.Sprintf("subscription %s gave up after %s deliveries", subscription, cmp.Or(m.Attributes[policyCount], "too many"))
-	if topic, ok := strings.CutSuffix(subscription, "-ingest"); ok && topic != "" {
-		l.DataType = strings.ReplaceAll(topic, "-", "_")
-	}
-	t, err := time.Parse(time.RFC3339Nano, m.Attributes[policyPublishTime])
-	if err == nil && t.Year() >= 1900 && !t.After(m.PublishTime) {
-		l.PublishedAt = t.UTC().Truncate(time.Microsecond)
-	}
+	return all
 }

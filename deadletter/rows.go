@@ -17,6 +17,7 @@ import (
 type columns struct {
 	id, dataType, reason, field, value, explanation, version, messageID, index int
 	publishedAt, source, attributes, payloadRef, data                          int
+	form, topic, orderingKey, attempt                                          int
 }
 
 func columnsOf(lookup func(name string) int) (columns, error) {
@@ -33,6 +34,7 @@ func columnsOf(lookup func(name string) int) (columns, error) {
 		explanation: at("explanation"), version: at("schema_version"), messageID: at("message_id"),
 		index: at("record_index"), publishedAt: at("published_at"), source: at("source"),
 		attributes: at("attributes"), payloadRef: at("payload_ref"), data: at("data"),
+		form: at("data_form"), topic: at("topic"), orderingKey: at("ordering_key"), attempt: at("delivery_attempt"),
 	}
 	return c, errors.Join(missing...)
 }
@@ -74,6 +76,12 @@ func (d *Decoder) Decode(m *schema.Message, rows *schema.Columns) []schema.Rejec
 	text(d.cols.source, l.Attributes["source"])
 	text(d.cols.attributes, attributesText(l.Attributes))
 	text(d.cols.payloadRef, l.PayloadRef)
+	text(d.cols.form, string(l.Form))
+	text(d.cols.topic, l.Topic)
+	text(d.cols.orderingKey, l.OrderingKey)
+	if l.Attempt > 0 {
+		rows.SetInt32(d.cols.attempt, l.Attempt)
+	}
 	rows.SetInt32(d.cols.index, l.RecordIndex)
 	rows.SetTimestamp(d.cols.publishedAt, l.PublishedAt.UnixMicro())
 	if l.Record != nil {
@@ -113,13 +121,12 @@ func FromRecord(rec arrow.RecordBatch) ([]Letter, error) {
 		l.ID, l.DataType, l.Reason = text(cols.id), text(cols.dataType), schema.Reason(text(cols.reason))
 		l.Field, l.Value, l.Explanation = text(cols.field), text(cols.value), text(cols.explanation)
 		l.SchemaVersion, l.MessageID, l.PayloadRef = text(cols.version), text(cols.messageID), text(cols.payloadRef)
+		l.Form, l.Topic, l.OrderingKey = Form(text(cols.form)), text(cols.topic), text(cols.orderingKey)
+		l.RecordIndex, l.Attempt = int32At(rec, cols.index, row), int32At(rec, cols.attempt, row)
 		if a := text(cols.attributes); a != "" {
 			if err := json.Unmarshal([]byte(a), &l.Attributes); err != nil {
 				return nil, fmt.Errorf("dead letter %s: attributes: %w", l.ID, err)
 			}
-		}
-		if c, ok := columnAt(rec, cols.index).(*array.Int32); ok && c.IsValid(row) {
-			l.RecordIndex = c.Value(row)
 		}
 		if c, ok := columnAt(rec, cols.publishedAt).(*array.Timestamp); ok && c.IsValid(row) {
 			l.PublishedAt = time.UnixMicro(int64(c.Value(row))).UTC()
@@ -129,6 +136,14 @@ func FromRecord(rec arrow.RecordBatch) ([]Letter, error) {
 		}
 	}
 	return letters, nil
+}
+
+// int32At is an integer of a row; 0 for null.
+func int32At(rec arrow.RecordBatch, col, row int) int32 {
+	if c, ok := columnAt(rec, col).(*array.Int32); ok && c.IsValid(row) {
+		return c.Value(row)
+	}
+	return 0
 }
 
 func columnAt(rec arrow.RecordBatch, col int) arrow.Array {

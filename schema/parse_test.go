@@ -118,7 +118,7 @@ func TestBuiltin(t *testing.T) {
 		"market_data":  {"v1.2.0", "market-data", "market"},
 		"options_data": {"v1.1.0", "options-data", "options"},
 		"forecasts":    {"v2.1.0", "forecasts", "forecast"},
-		"dead_letters": {"v1.0.0", "dead-letters", "dead-letter"},
+		"dead_letters": {"v1.1.0", "dead-letters", "dead-letter"},
 	}
 	got := map[string][3]string{}
 	for _, name := range r.Types() {
