@@ -142,6 +142,11 @@ func (p *prepared) plan(o *opened, f *file) (string, error) {
 	if f.mapping, err = p.mapping(names); err != nil {
 		return "", err
 	}
+	if f.format == Parquet {
+		if _, err := parquetRecords(o, f.mapping); err != nil { // columns of a type that cannot be read
+			return "", err
+		}
+	}
 	return f.mapping.String(), nil
 }
 

@@ -15,6 +15,7 @@ const (
 	asNumber              // a number where the text is one, however it is spelled
 	asTime                // a number where it is one in JSON's own spelling
 	asBool                // true and false
+	asBytes               // base64: as it is from text, encoded from the bytes of Parquet
 )
 
 func styleOf(k schema.Kind) style {
@@ -25,6 +26,8 @@ func styleOf(k schema.Kind) style {
 		return asTime
 	case schema.Bool:
 		return asBool
+	case schema.Binary:
+		return asBytes
 	}
 	return asText
 }
