@@ -47,9 +47,9 @@ type BreakerPolicy struct {
 	Failures int           // 5: operations failed in a row that open the breaker
 	OpenFor  time.Duration // 10s: how long it stays open before one operation may try; in fact up to a fifth more, by chance, so that many processes do not come back together
 
-	// Probe, none: a small request that only a store in order answers. Recovered makes it
-	// where nobody else would find out whether the store is back. It asks the store
-	// it is given, and may take half a minute.
+	// Probe, a listing: a small request of s that only a store in order answers.
+	// Recovered makes it where nobody else would find out whether the store is back.
+	// It has half a minute.
 	Probe func(ctx context.Context, s Store) error
 
 	// OnChange, none: called at every change of state, in order, with what made the
@@ -95,6 +95,9 @@ func Break(s Store, p BreakerPolicy) *Breaker {
 		Name: cmp.Or(p.Name, "store"), Failures: cmp.Or(max(p.Failures, 0), 5), OpenFor: cmp.Or(max(p.OpenFor, 0), 10*time.Second),
 		Probe: p.Probe, OnChange: p.OnChange,
 	}
+	if p.Probe == nil {
+		p.Probe = list
+	}
 	p.OpenFor += rand.N(p.OpenFor/5 + 1)
 	b := &Breaker{store: s, policy: p, changed: make(chan struct{}), opened: make(chan struct{})}
 	b.circuit = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
@@ -107,6 +110,14 @@ func Break(s Store, p BreakerPolicy) *Breaker {
 		OnStateChange: func(_ string, from, to gobreaker.State) { b.change(state(from), state(to)) },
 	})
 	return b
+}
+
+// list asks for the first object.
+func list(ctx context.Context, s Store) error {
+	for _, err := range s.List(ctx, "", "") {
+		return err
+	}
+	return nil
 }
 
 func state(s gobreaker.State) State {

@@ -44,30 +44,27 @@ func (b *Breaker) Wait(ctx context.Context) error {
 
 // Recovered returns nil once the breaker is closed. It is for who has nothing to
 // try: while the breaker is half-open and nobody is about to try, it makes the
-// policy's probe, or returns nil where there is none. It gives an error when ctx
-// ends first.
+// policy's probe. It gives an error when ctx ends first.
 func (b *Breaker) Recovered(ctx context.Context) error {
 	for ctx.Err() == nil {
 		changed, look, ok := b.turns(false)
 		switch {
-		case ok && (b.State() == Closed || b.policy.Probe == nil):
-			return nil
-		case ok && b.probe(ctx):
-			return nil
 		case !ok:
 			pause(ctx, changed, look)
+		case b.State() == Closed:
+			return nil
+		default:
+			b.probe(ctx)
 		}
 	}
 	return b.unavailing(ctx)
 }
 
-// probe asks the store, and says whether to look no further: the probe had its
-// answer, and yet the breaker is as it was.
-func (b *Breaker) probe(ctx context.Context) bool {
+// probe asks the store. Its outcome is what the breaker makes of it.
+func (b *Breaker) probe(ctx context.Context) {
 	ctx, cancel := context.WithTimeoutCause(ctx, probeTimeout, errTooSlow)
 	defer cancel()
-	err := b.policy.Probe(ctx, b)
-	return err == nil && b.State() == HalfOpen
+	_ = b.policy.Probe(ctx, b)
 }
 
 // turns says whether the caller may make a try, else when to look again: at the next
