@@ -119,6 +119,9 @@ func (s *Subscription) deliver(m *pubsub.Message) *pipeline.Delivery {
 	d := &pipeline.Delivery{Message: schema.Message{
 		ID: m.ID, Data: m.Data, Attributes: m.Attributes, PublishTime: m.PublishTime, OrderingKey: m.OrderingKey,
 	}}
+	if m.DeliveryAttempt != nil {
+		d.Attempt = *m.DeliveryAttempt
+	}
 	m.Data, m.Attributes = nil, nil
 	s.held.Add(1)
 	var settled atomic.Bool

@@ -46,6 +46,10 @@ import (
 type Delivery struct {
 	schema.Message
 
+	// Attempt is how many deliveries of the message there have been, this one
+	// included; 0 where the broker does not count them.
+	Attempt int
+
 	// Exactly one of them is called, once, perhaps long after the callback has
 	// returned. They should keep nothing of the message's data alive.
 	Ack, Nack func()

@@ -43,7 +43,7 @@ func (p *Pipeline) receive(_ context.Context, d *Delivery) {
 	select {
 	case w := <-p.workers:
 		w.inHand.Store(receipt.Origin.Published)
-		err := p.keep(w, &d.Message, receipt, content)
+		err := p.keep(w, d, receipt, content)
 		p.idle(w)
 		receipt.Release(err)
 	case <-p.room.Done():
@@ -82,17 +82,21 @@ func (p *Pipeline) receipt(d *Delivery) (*batching.Receipt, *content) {
 
 // keep decodes a message and sees to it that each part holds the receipt until
 // it is durable.
-func (p *Pipeline) keep(w *worker, m *schema.Message, receipt *batching.Receipt, c *content) error {
-	rejected := p.decode(w, m)
+func (p *Pipeline) keep(w *worker, d *Delivery, receipt *batching.Receipt, c *content) error {
+	rejected := p.decode(w, &d.Message)
 	c.rows.Store(int64(w.rows.Len()))
 	c.letters.Store(int64(len(rejected)))
 	p.counts.rows.Add(int64(w.rows.Len()))
-	if err := p.batcher.Add(p.room, w.rows, len(m.Data), receipt); err != nil {
+	if err := p.batcher.Add(p.room, w.rows, len(d.Data), receipt); err != nil {
+		return err
+	}
+	original, err := p.preserve(&d.Message, rejected, receipt)
+	if err != nil {
 		return err
 	}
 	for i := range rejected {
 		p.counts.reject(rejected[i].Reason)
-		if err := p.bury(m, &rejected[i], receipt); err != nil {
+		if err := p.bury(d, &rejected[i], original, receipt); err != nil {
 			return err
 		}
 	}
@@ -117,57 +121,6 @@ func (p *Pipeline) decode(w *worker, m *schema.Message) (rejected []schema.Rejec
 		Explanation: fmt.Sprintf("decoding panicked: %v", r.Value),
 		Record:      m.Data,
 	}}
-}
-
-// bury publishes the dead letter of a rejected record. It waits for memory and
-// for one of the slots, not for the broker.
-func (p *Pipeline) bury(m *schema.Message, r *schema.Rejection, receipt *batching.Receipt) error {
-	if p.writer == nil {
-		return fmt.Errorf("record %d is rejected (%s), and there is no dead-letter topic", r.Index, r.Reason)
-	}
-	size := int64(len(r.Record)) + batching.MessageCost
-	if err := p.config.Budget.Acquire(p.work, size); err != nil {
-		return fmt.Errorf("bury record %d: %w", r.Index, err)
-	}
-	letter := deadletter.New(p.config.Definition, m, r)
-	receipt.Hold()
-	p.letters.Go(func() {
-		err := p.send(letter)
-		p.config.Budget.Release(size)
-		receipt.Release(err)
-	})
-	return nil
-}
-
-// send publishes a dead letter, however often that takes, for as long as its message
-// may be held.
-func (p *Pipeline) send(l *deadletter.Letter) error {
-	return p.persist(p.config.Clock(), openGate{}, &p.burying, func() error {
-		ctx, cancel := context.WithTimeout(p.work, letterTimeout)
-		defer cancel()
-		err := p.trySend(ctx, l)
-		switch {
-		case err == nil:
-			p.counts.letters.Add(1)
-			return nil
-		case p.work.Err() != nil:
-			return err
-		}
-		p.counts.lettersFailed.Add(1)
-		if n := p.counts.lettersFailed.Load(); n&(n-1) == 0 { // 1, 2, 4, …: a broken topic must not flood the log
-			p.log.Warn("publishing a dead letter failed; its message stays held", zap.Int64("failures", n), zap.Error(err))
-		}
-		return err
-	})
-}
-
-func (p *Pipeline) trySend(ctx context.Context, l *deadletter.Letter) (err error) {
-	var caught panics.Catcher
-	caught.Try(func() { err = p.writer.Send(ctx, l) })
-	if r := caught.Recovered(); r != nil {
-		return r.AsError()
-	}
-	return err
 }
 
 // idle gives a worker back.
