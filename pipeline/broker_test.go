@@ -90,6 +90,8 @@ type broker struct {
 	held  map[string]bool
 	acked map[string]int
 	nacks int
+
+	attempts map[string]int // deliveries of each message, where set
 }
 
 func newBroker(messages []*message) *broker {
@@ -110,6 +112,9 @@ func (b *broker) next() *message {
 	m := b.queue[0]
 	b.queue = b.queue[1:]
 	b.held[m.ID] = true
+	if b.attempts != nil {
+		b.attempts[m.ID]++
+	}
 	return m
 }
 

@@ -79,7 +79,7 @@ func (p *Pipeline) settle(b *batching.Batch, err error) {
 // flush makes a batch durable, however often that takes, for as long as it may be
 // held. An error hands the messages back to the broker.
 func (p *Pipeline) flush(b *batching.Batch) error {
-	err := p.persist(b.Opened, p.gate, &p.flushing, func() error { return p.flushOnce(b) })
+	err := p.persist(p.heldSince(b), p.gate, &p.flushing, func() error { return p.flushOnce(b) })
 	if err != nil && p.work.Err() == nil {
 		p.log.Error("a batch cannot be made durable: its messages are handed back and will be delivered again",
 			zap.Stringer("partition", b.Key), zap.Int("rows", b.Rows.Len()), zap.Int("messages", b.Messages()), zap.Error(err))

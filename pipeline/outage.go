@@ -61,7 +61,7 @@ const (
 // take receives until intake ends or the source fails; not while the store is down.
 func (p *Pipeline) take(intake context.Context) error {
 	for calm := time.Duration(0); p.calm(intake, calm) == nil; {
-		p.paused.Store(false)
+		p.paused.Store(0)
 		began := time.Now()
 		pausedAt, err := p.session(intake)
 		switch {
@@ -112,7 +112,7 @@ func (p *Pipeline) session(intake context.Context) (pausedAt time.Time, err erro
 		case <-p.gate.Opened():
 		}
 		pausedAt = time.Now()
-		p.paused.Store(true)
+		p.paused.Store(p.config.Clock().UnixNano())
 		p.log.Warn("the store is down: intake pauses; what is held stays leased", zap.Int64("held", p.counts.held.Load()),
 			zap.Duration("hold_for", p.config.HoldFor), zap.Error(p.gate.Err()))
 		stop(&Pause{Ended: intake.Done()})
@@ -166,6 +166,15 @@ func (p *Pipeline) persist(began time.Time, gate Gate, t *trouble, try func() er
 		t.note(p.config.Clock(), last)
 		sleep(hold, wait/2+rand.N(wait/2))
 	}
+}
+
+// heldSince is from when on a batch counts as held. One that was opened in a pause
+// holds messages that had waited for memory since the pause began, or longer.
+func (p *Pipeline) heldSince(b *batching.Batch) time.Time {
+	if paused := p.paused.Load(); paused != 0 && paused < b.Opened.UnixNano() {
+		return time.Unix(0, paused)
+	}
+	return b.Opened
 }
 
 // hopeless says that another try would end as this one did, whatever becomes of the

@@ -155,7 +155,7 @@ type Pipeline struct {
 
 	gate     Gate
 	room     context.Context // of what waits for memory: ends when it has been held for too long
-	paused   atomic.Bool
+	paused   atomic.Int64    // since when intake pauses, ns; 0: it does not
 	flushing trouble
 	burying  trouble
 	active   atomic.Int64 // when a message last came or was settled, ns
@@ -288,7 +288,7 @@ func (p *Pipeline) touch() { p.active.Store(p.config.Clock().UnixNano()) }
 // is held, while intake pauses, or before Run.
 func (p *Pipeline) Idle() time.Duration {
 	last := p.active.Load()
-	if last == 0 || p.counts.held.Load() > 0 || p.paused.Load() {
+	if last == 0 || p.counts.held.Load() > 0 || p.paused.Load() != 0 {
 		return 0
 	}
 	return max(0, p.config.Clock().Sub(time.Unix(0, last)))
