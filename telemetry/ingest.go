@@ -54,22 +54,22 @@ func age(t time.Time) float64 {
 
 // An ingestReader holds the instruments that are read.
 type ingestReader struct {
-	received, acked, nacked, held, panics, records, coercions, seals, flushes, letters metric.Int64Observable
-	used, limit                                                                        metric.Int64Observable
-	oldest                                                                             metric.Float64ObservableGauge
+	received, acked, nacked, held, panics, records, coercions, seals, flushes, gaveUp, letters metric.Int64Observable
+	used, limit                                                                                metric.Int64Observable
+	oldest                                                                                     metric.Float64ObservableGauge
 }
 
 func newIngestReader(m metric.Meter) ingestReader {
 	return ingestReader{
 		received: msgReceived.read(m), acked: msgAcked.read(m), nacked: msgNacked.read(m), held: msgHeld.read(m),
 		panics: panics.read(m), records: records.read(m), coercions: coercions.read(m),
-		seals: seals.read(m), flushes: flushes.read(m), letters: letters.read(m),
+		seals: seals.read(m), flushes: flushes.read(m), gaveUp: gaveUp.read(m), letters: letters.read(m),
 		used: memoryUsed.read(m), limit: memoryCap.read(m), oldest: oldestHeld.gauge(m),
 	}
 }
 
 func (r *ingestReader) all() []metric.Observable {
-	return []metric.Observable{r.received, r.acked, r.nacked, r.held, r.panics, r.records, r.coercions, r.seals, r.flushes, r.letters, r.used, r.limit, r.oldest}
+	return []metric.Observable{r.received, r.acked, r.nacked, r.held, r.panics, r.records, r.coercions, r.seals, r.flushes, r.gaveUp, r.letters, r.used, r.limit, r.oldest}
 }
 
 // counts tells the counts of one pipeline.
@@ -98,6 +98,7 @@ func (r *ingestReader) counts(to metric.Observer, dataType string, s pipeline.St
 	}
 	tell(r.flushes, s.Flushes, attribute.String(labelOutcome, "ok"))
 	tell(r.flushes, s.FlushesFailed, attribute.String(labelOutcome, "failed"))
+	tell(r.gaveUp, s.GaveUp)
 	tell(r.letters, s.Letters, attribute.String(labelOutcome, "published"))
 	tell(r.letters, s.LettersFailed, attribute.String(labelOutcome, "failed"))
 }
