@@ -44,17 +44,17 @@ func TestAClientPublishesAndReceivesTheLargestMessage(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	if _, err := client.TopicAdminClient.CreateTopic(t.Context(), &pubsubpb.Topic{Name: "projects/p/topics/t"}); err != nil {
+	if _, err := client.TopicAdminClient.CreateTopic(t.Context(), &pubsubpb.Topic{Name: "projects/p/topics/topic"}); err != nil {
 		t.Fatal(err)
 	}
 	_, err = client.SubscriptionAdminClient.CreateSubscription(t.Context(), &pubsubpb.Subscription{
-		Name: "projects/p/subscriptions/s", Topic: "projects/p/topics/t", AckDeadlineSeconds: 60,
+		Name: "projects/p/subscriptions/sub", Topic: "projects/p/topics/topic", AckDeadlineSeconds: 60,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := bytes.Repeat([]byte("0123456789"), 999_000)
-	topic := client.Publisher("t")
+	topic := client.Publisher("topic")
 	defer topic.Stop()
 	if _, err := topic.Publish(t.Context(), &pubsub.Message{Data: want}).Get(t.Context()); err != nil {
 		t.Fatal(err)
@@ -62,7 +62,7 @@ func TestAClientPublishesAndReceivesTheLargestMessage(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	var got []byte
-	err = client.Subscriber("s").Receive(ctx, func(_ context.Context, m *pubsub.Message) {
+	err = client.Subscriber("sub").Receive(ctx, func(_ context.Context, m *pubsub.Message) {
 		got = m.Data
 		m.Ack()
 		cancel()

@@ -97,3 +97,6 @@ func AppendRecord(b []byte, kind byte, body func([]byte) []byte) []byte {
 	seal(b[start:], 0, 0, kind)
 	return b
 }
+
+// RecordSize is the size in the file of a record with a body of n bytes.
+func RecordSize(n int) int { return recordHeader + n }
