@@ -12,7 +12,7 @@ type Backfill struct {
 	From        []string `env:"BACKFILL_FROM" sep:"none" required:"" placeholder:"FILE" help:"File, glob in quotes, or gs://bucket/glob to read; may be given several times."`
 	Format      string   `env:"BACKFILL_FORMAT" enum:"auto,csv,ndjson,parquet" default:"auto" help:"Format of the files: ${enum}; auto looks at their content. CSV and NDJSON may be gzipped."`
 	Map         []string `env:"BACKFILL_MAP" sep:";" placeholder:"FIELD=COLUMN" help:"Read a field from a column of another name; columns named as a field are read by themselves. May be given several times."`
-	Set         []string `env:"BACKFILL_SET" sep:";" placeholder:"FIELD=VALUE" help:"Give a field one value in every record. May be given several times."`
+	Set         []string `env:"BACKFILL_SET" sep:";" placeholder:"FIELD=VALUE" help:"Give a field one value in every record; a ; in it is written \\;. May be given several times."`
 	Null        []string `env:"BACKFILL_NULL" sep:";" placeholder:"TEXT" help:"Text of a CSV cell that means no value, as an empty cell does; such as N/A."`
 	Header      []string `env:"BACKFILL_HEADER" placeholder:"NAME,…" help:"Names of the columns of CSV files that have no header line."`
 	Delimiter   string   `env:"BACKFILL_DELIMITER" default:"," help:"Character between CSV cells; tab for a tabulator."`
@@ -26,7 +26,7 @@ type Backfill struct {
 	PublishedAt string   `env:"BACKFILL_PUBLISHED_AT" placeholder:"TIME" help:"Publish time of the records, in RFC 3339 (default: the first start, kept in the checkpoint)."`
 	Again       bool     `env:"BACKFILL_AGAIN" help:"Publish again although the checkpoint says that all is done. It adds no row."`
 	DryRun      bool     `env:"BACKFILL_DRY_RUN" help:"Publish nothing: judge every record as the ingestor would, report, and end with 1 if one would be rejected."`
-	Level       string   `env:"BACKFILL_LEVEL" enum:"STRICT,STANDARD,LENIENT" default:"STANDARD" help:"Validation level of the dry run: ${enum}."`
+	Level       string   `env:"BACKFILL_LEVEL" default:"STANDARD" help:"Validation level of the dry run: STRICT, STANDARD or LENIENT; that of the ingestor, to get its verdicts."`
 }
 
 // Problems implements the check of Parse.
@@ -45,6 +45,9 @@ func (b *Backfill) Problems() []error {
 	add(err)
 	_, err = b.PublishTime(time.Now())
 	add(err)
+	if _, err := ParseLevel(b.Level); err != nil {
+		add(fmt.Errorf("--level %s: %w", b.Level, err))
+	}
 	if b.Rate < 0 {
 		add(fmt.Errorf("--rate %v: must not be negative", b.Rate))
 	}

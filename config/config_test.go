@@ -93,3 +93,22 @@ func TestExitCodes(t *testing.T) {
 		t.Errorf("help does not teach:\n%s", help.String())
 	}
 }
+
+func TestBackfillSettings(t *testing.T) {
+	t.Setenv("BACKFILL_MAP", "timestamp=date;price=close")
+	var b Backfill
+	if _, err := Parse(&b, "backfill", "", []string{"--from", "a,b", "--from", "c", "--set", `data_source=x\;y=z`, "--delimiter", "tab"}, &bytes.Buffer{}); err != nil {
+		t.Fatal(err)
+	}
+	mapped, err := Pairs("map", b.Map)
+	if err != nil || mapped["timestamp"] != "date" || mapped["price"] != "close" {
+		t.Errorf("map = %v, %v", mapped, err)
+	}
+	set, err := Pairs("set", b.Set)
+	if err != nil || set["data_source"] != "x;y=z" {
+		t.Errorf("set = %q, %v", set, err)
+	}
+	if d, err := b.DelimiterByte(); d != '\t' || err != nil || len(b.From) != 2 || b.From[0] != "a,b" || b.BatchRows != 500 {
+		t.Errorf("delimiter %q, %v; settings %+v", d, err, b)
+	}
+}

@@ -30,8 +30,10 @@ import (
 const description = `Publish history from CSV, NDJSON and Parquet files to a data type's topic, in messages of many records, for the
 ingestor to validate and store as it does live data. Running it again goes on where it ended, and adds nothing that is there.
 
-Example:  backfill --type market_data --from 'history/*.csv.gz' --map timestamp=date --map price=close --set data_source=pystock --dry-run
-          backfill --type market_data --from 'history/*.csv.gz' --map timestamp=date --map price=close --set data_source=pystock --project my-project`
+Example, a look first:
+
+    backfill --from 'history/*.csv.gz' --map timestamp=date --map price=close --set data_source=pystock --dry-run
+    backfill --from 'history/*.csv.gz' --map timestamp=date --map price=close --set data_source=pystock --project my-project`
 
 type settings struct {
 	Project string `env:"GOOGLE_CLOUD_PROJECT" help:"Google Cloud project of the topic (a dry run needs none)."`
