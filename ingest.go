@@ -47,6 +47,7 @@ type Config struct {
 	Connections   int           // to the store at once; 50
 	RetryAttempts int           // tries of one store operation; 3
 	Timeout       time.Duration // of one try; 60s
+	BreakerOpen   time.Duration // how long a store that does not answer is left alone before one operation may try; 10s
 	Log           *zap.Logger   // nil: silent
 }
 
@@ -55,7 +56,7 @@ func ConfigOf(s config.Store, log *zap.Logger) Config {
 	return Config{
 		Bucket: s.DataBucket, Archive: s.ArchiveBucket, Backup: s.BackupBucket, Temp: s.TempBucket,
 		KMSKey: s.KMSKey, Account: s.ServiceAccount, Connections: s.Connections, RetryAttempts: s.RetryAttempts,
-		Timeout: time.Duration(s.Timeout) * time.Second, Log: log,
+		Timeout: time.Duration(s.Timeout) * time.Second, BreakerOpen: s.BreakerOpen, Log: log,
 	}
 }
 

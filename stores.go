@@ -36,7 +36,7 @@ func openBucket(ctx context.Context, c Config, setting, use string) (*bucket, er
 		return nil, err
 	}
 	breaker := objstore.Break(telemetry.Tries(store, use), objstore.BreakerPolicy{
-		Name: fmt.Sprintf("the %s bucket %s", use, setting), Probe: writable, OnChange: logChange(c.Log, setting),
+		Name: fmt.Sprintf("the %s bucket %s", use, setting), OpenFor: c.BreakerOpen, Probe: writable, OnChange: logChange(c.Log, setting),
 	})
 	if err := telemetry.ObserveBreaker(use, breaker); err != nil {
 		return nil, errors.Join(err, closeStore())

@@ -16,18 +16,19 @@ type Log struct {
 
 // Store says where the lake is and how to reach it.
 type Store struct {
-	DataBucket     string `env:"GCS_DATA_BUCKET" placeholder:"BUCKET" help:"Where the lake is: a bucket's name, gs://name, or file:///directory."`
-	Project        string `env:"GOOGLE_CLOUD_PROJECT" help:"Google Cloud project of topics, subscriptions and buckets."`
-	ArchiveBucket  string `env:"GCS_ARCHIVE_BUCKET" placeholder:"BUCKET" help:"Where consumed raw files go before they are deleted."`
-	BackupBucket   string `env:"GCS_BACKUP_BUCKET" placeholder:"BUCKET" help:"Where backups go."`
-	TempBucket     string `env:"GCS_TEMP_BUCKET" placeholder:"BUCKET" help:"Where large merges spill; its objects may vanish after a day."`
-	ServiceAccount string `name:"service-account-email" env:"GCS_SERVICE_ACCOUNT_EMAIL" placeholder:"EMAIL" help:"Service account to impersonate."`
-	Region         string `env:"GCS_REGION" default:"us-central1" help:"Region of buckets and services."`
-	KMSKey         string `name:"kms-key-id" env:"GCS_KMS_KEY_ID" placeholder:"KEY" help:"Customer-managed key that encrypts every object written."`
-	Connections    int    `name:"max-connections" env:"GCS_MAX_CONNECTIONS" default:"50" help:"Most connections to the store at once."`
-	RetryAttempts  int    `env:"GCS_RETRY_ATTEMPTS" default:"3" help:"How often an operation of the store is tried before it counts as failed."`
-	Timeout        int    `name:"timeout-seconds" env:"GCS_TIMEOUT_SECONDS" default:"60" help:"Seconds that one try of a store operation may take."`
-	Compression    string `env:"GCS_COMPRESSION" enum:"snappy" default:"snappy" help:"Compression of Parquet pages: ${enum}."`
+	DataBucket     string        `env:"GCS_DATA_BUCKET" placeholder:"BUCKET" help:"Where the lake is: a bucket's name, gs://name, or file:///directory."`
+	Project        string        `env:"GOOGLE_CLOUD_PROJECT" help:"Google Cloud project of topics, subscriptions and buckets."`
+	ArchiveBucket  string        `env:"GCS_ARCHIVE_BUCKET" placeholder:"BUCKET" help:"Where consumed raw files go before they are deleted."`
+	BackupBucket   string        `env:"GCS_BACKUP_BUCKET" placeholder:"BUCKET" help:"Where backups go."`
+	TempBucket     string        `env:"GCS_TEMP_BUCKET" placeholder:"BUCKET" help:"Where large merges spill; its objects may vanish after a day."`
+	ServiceAccount string        `name:"service-account-email" env:"GCS_SERVICE_ACCOUNT_EMAIL" placeholder:"EMAIL" help:"Service account to impersonate."`
+	Region         string        `env:"GCS_REGION" default:"us-central1" help:"Region of buckets and services."`
+	KMSKey         string        `name:"kms-key-id" env:"GCS_KMS_KEY_ID" placeholder:"KEY" help:"Customer-managed key that encrypts every object written."`
+	Connections    int           `name:"max-connections" env:"GCS_MAX_CONNECTIONS" default:"50" help:"Most connections to the store at once."`
+	RetryAttempts  int           `env:"GCS_RETRY_ATTEMPTS" default:"3" help:"How often an operation of the store is tried before it counts as failed."`
+	Timeout        int           `name:"timeout-seconds" env:"GCS_TIMEOUT_SECONDS" default:"60" help:"Seconds that one try of a store operation may take."`
+	BreakerOpen    time.Duration `env:"GCS_BREAKER_OPEN" default:"10s" help:"How long the breaker leaves a store alone that does not answer, before one operation may try."`
+	Compression    string        `env:"GCS_COMPRESSION" enum:"snappy" default:"snappy" help:"Compression of Parquet pages: ${enum}."`
 }
 
 // Problems implements the check of Parse.
@@ -42,10 +43,13 @@ func (s *Store) Problems() []error {
 	if s.RetryAttempts < 1 {
 		all = append(all, fmt.Errorf("--retry-attempts %d: at least 1 is needed", s.RetryAttempts))
 	}
+	if s.BreakerOpen <= 0 {
+		all = append(all, fmt.Errorf("--breaker-open %v: must be greater than 0", s.BreakerOpen))
+	}
 	if s.Timeout < 1 {
 		all = append(all, fmt.Errorf("--timeout-seconds %d: at least 1 is needed", s.Timeout))
 	}
-	return all
+	return append(all, s.shapes()...)
 }
 
 // Listen says where health and metrics are served.
@@ -67,6 +71,14 @@ type Broker struct {
 	Subscription    map[string]string `env:"SUBSCRIPTIONS" mapsep:"," placeholder:"TYPE=NAME" help:"Subscription of a data type (default: <topic>-ingest)."`
 	DeadLetterTopic string            `env:"DEAD_LETTER_TOPIC" default:"dead-letters" help:"Topic that rejected records are published to."`
 	Streams         int               `env:"PUBSUB_STREAMS" default:"4" help:"StreamingPull streams per subscription."`
+}
+
+// Problems implements the check of Parse.
+func (b *Broker) Problems() []error {
+	if b.Streams < 1 {
+		return []error{fmt.Errorf("--streams %d: at least 1 is needed", b.Streams)}
+	}
+	return nil
 }
 
 // Ingest says how rows are validated, batched and flushed.
