@@ -130,6 +130,7 @@ type prepared struct {
 	repeated []string
 	total    int64 // bytes of all files
 	digest   string
+	told     int // records logged by tell
 }
 
 // prepare applies defaults, checks the settings and reads every file once.

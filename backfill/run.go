@@ -99,11 +99,20 @@ func (p *prepared) each(ctx context.Context, from position, f func(b *batch, end
 	return nil
 }
 
-// tell logs the records that could not be taken apart.
+// The most records that cannot be taken apart that a run logs; all are counted.
+const mostTold = 20
+
+// tell logs the first records that could not be taken apart.
 func (p *prepared) tell(b *batch) {
 	for _, r := range b.broken {
+		if p.told++; p.told > mostTold {
+			return
+		}
 		p.Log.Warn("record cannot be taken apart; it becomes a dead letter",
 			zap.String("file", b.file.input.Name), zap.Int64("line", r.line), zap.String("because", r.broken))
+		if p.told == mostTold {
+			p.Log.Warn("no further record of this kind is logged; the summary counts them, --dry-run judges them all")
+		}
 	}
 }
 

@@ -15,9 +15,14 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/buffetbot/ingest/schema"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // goldenID is the id of threeFiles' first file.
 const goldenID = "f00208954e648b9fa459c956cb15c853"
@@ -428,6 +433,15 @@ func (s slow) Send(ctx context.Context, topic string, m *schema.Message) error {
 		return ctx.Err()
 	}
 	return s.broker.Send(ctx, topic, m)
+}
+
+func TestAFloodOfBrokenRecordsIsCountedNotLogged(t *testing.T) {
+	seen, log := observer.New(zap.WarnLevel)
+	j := job(t, newBroker(), store(t, "a.csv", "symbol,timestamp\n"+strings.Repeat("short\n", 1000)))
+	j.Log = zap.New(seen)
+	if s := run(t, j); s.Broken != 1000 || s.Rows != 1000 || log.Len() != mostTold+1 {
+		t.Errorf("summary %+v; %d lines logged, want %d", s.Totals, log.Len(), mostTold+1)
+	}
 }
 
 func TestRate(t *testing.T) {

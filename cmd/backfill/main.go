@@ -35,21 +35,7 @@ Example, a look first:
     backfill --from 'history/*.csv.gz' --map timestamp=date --map price=close --set data_source=pystock --dry-run
     backfill --from 'history/*.csv.gz' --map timestamp=date --map price=close --set data_source=pystock --project my-project`
 
-type settings struct {
-	Project string `env:"GOOGLE_CLOUD_PROJECT" help:"Google Cloud project of the topic (a dry run needs none)."`
-	Create  bool   `env:"CREATE" help:"Create missing topics and their subscriptions <topic>-ingest."`
-	config.Backfill
-	config.Log
-}
-
-// Problems implements the check of config.Parse.
-func (s *settings) Problems() []error {
-	all := s.Backfill.Problems()
-	if s.Project == "" && !s.DryRun {
-		all = append(all, errors.New("no project: set --project or GOOGLE_CLOUD_PROJECT (any name with PUBSUB_EMULATOR_HOST), or try --dry-run"))
-	}
-	return all
-}
+type settings struct{ config.BackfillSettings }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -26,7 +26,7 @@ func printSummary(out io.Writer, job *backfill.Job, s backfill.Summary) {
 			s.Before.Rows, s.Before.Messages, s.Before.Rows+s.Rows)
 	}
 	if n := s.Before.Broken + s.Broken; n > 0 {
-		fmt.Fprintf(out, "  %d records cannot be taken apart and become dead letters; the log names the first line of each\n", n)
+		fmt.Fprintf(out, "  %d records cannot be taken apart and become dead letters; the log names the first of them\n", n)
 	}
 	printRepeated(out, s.Repeated)
 	fmt.Fprintf(out, "  data type %s %s, publish time %s, checkpoint %s\n",
