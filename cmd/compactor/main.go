@@ -31,28 +31,7 @@ const description = `Merge the lake's small raw files into sorted, deduplicated 
 Example:  compactor --data-bucket file:///var/lake --once
           compactor --data-bucket my-bucket --interval 5m`
 
-type settings struct {
-	config.Store
-	config.Types
-	config.Compact
-	Once     bool          `help:"Compact what is there now, then finish (the default without --interval)."`
-	Interval time.Duration `env:"COMPACT_INTERVAL" help:"Compact again and again with this pause, until stopped."`
-	Plan     bool          `help:"Print what would be done and why; change nothing."`
-	config.Listen
-	config.Log
-}
-
-// Problems implements the check of config.Parse.
-func (s *settings) Problems() []error {
-	all := append(s.Store.Problems(), s.Compact.Problems()...)
-	if s.Once && s.Interval > 0 {
-		all = append(all, errors.New("--once and --interval: choose one"))
-	}
-	if s.Interval < 0 {
-		all = append(all, fmt.Errorf("--interval %v: must not be negative", s.Interval))
-	}
-	return all
-}
+type settings struct{ config.CompactorSettings }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

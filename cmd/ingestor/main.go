@@ -31,23 +31,7 @@ A message is acknowledged once every row of it is durable; a record that cannot 
 Example:  ingestor --project my-project --data-bucket my-lake
           ingestor --embedded --data-bucket file:///var/lake --idle-exit 10s`
 
-type settings struct {
-	config.Store
-	config.Types
-	config.Broker
-	config.Ingest
-	config.Listen
-	config.Log
-}
-
-// Problems implements the check of config.Parse.
-func (s *settings) Problems() []error {
-	all := append(s.Store.Problems(), s.Ingest.Problems()...)
-	if s.Project == "" && !s.Embedded {
-		all = append(all, fmt.Errorf("no project: set --project or GOOGLE_CLOUD_PROJECT, or --embedded for a Pub/Sub server of our own"))
-	}
-	return all
-}
+type settings struct{ config.IngestorSettings }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
