@@ -1,12 +1,17 @@
-// Package config turns flags and environment variables into settings.
+// Package config turns flags, environment variables, a settings file and
+// terraform's output into settings.
 //
 // Every program declares its settings as a struct of the groups below; the tags
 // give flag, environment variable, default and help, so what --help prints is
-// what the code reads. A flag wins over its variable, a variable over the
-// default.
+// what the code reads. A flag that has no variable of its own gets one made of
+// the program's, the command's and its own name: BUFFETCTL_QUERY_LIMIT. What is
+// set in several places is taken from the first of them:
+//
+//	flag > environment variable > settings file > terraform output > default
 //
 // What always holds: Parse never starts anything and never exits; wrong usage is
-// a *UsageError, which a main function answers with exit code 2.
+// a *UsageError, which a main function answers with exit code 2, and which names
+// every mistake at once, each with the place it was made in.
 package config
 
 import (
@@ -36,41 +41,29 @@ var ErrHelp = errors.New("help was printed")
 // A settings group that has problems is asked for all of them at once.
 type problems interface{ Problems() []error }
 
-// Parse fills cli, a pointer to a struct of settings, from args and the
-// environment, and prints help to out where it is asked for. The context it
-// returns names the chosen command.
+// Parse fills cli, a pointer to a struct of settings, from args, the environment
+// and the files that these name, and prints help to out where it is asked for.
+// The context it returns names the chosen command.
 func Parse(cli any, name, description string, args []string, out io.Writer, options ...kong.Option) (*kong.Context, error) {
-	helped := false
-	options = append([]kong.Option{
-		kong.Name(name),
-		kong.Description(description),
-		kong.Writers(out, out),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
-		kong.Exit(func(int) { helped = true }),
-	}, options...)
-	parser, err := kong.New(cli, options...)
+	r := &reading{program: name, description: description, cli: cli, out: out, options: options}
+	ctx, err := r.run(args)
 	if err != nil {
-		return nil, fmt.Errorf("settings of %s: %w", name, err)
+		return nil, err
 	}
-	ctx, err := parser.Parse(args)
-	if helped {
-		return nil, ErrHelp
-	}
-	if err != nil {
-		return nil, &UsageError{fmt.Errorf("%w (see %s --help)", err, name)}
-	}
-	if err := check(ctx); err != nil {
+	if err := r.err(); err != nil {
 		return nil, err
 	}
 	return ctx, nil
 }
 
-// check gathers the problems of every settings group on the chosen path.
-func check(ctx *kong.Context) error {
+// err is all problems as one error, each once.
+func (r *reading) err() error {
 	var all []error
-	for _, target := range targets(ctx) {
-		if p, ok := target.(problems); ok {
-			all = append(all, p.Problems()...)
+	seen := map[string]bool{}
+	for _, err := range r.problems {
+		if !seen[err.Error()] {
+			seen[err.Error()] = true
+			all = append(all, err)
 		}
 	}
 	if len(all) == 0 {
