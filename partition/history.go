@@ -116,6 +116,7 @@ type Version struct {
 	Metrics    map[string]string
 	Engine     string
 	Added      int
+	AddedPaths []string // of the files added, relative to the table's root
 	Removed    int
 	Consumed   int // raw objects
 	Checkpoint bool
@@ -155,6 +156,9 @@ func (v *Version) count(a action) {
 		v.Operation, v.Metrics, v.Engine = a.CommitInfo.Operation, a.CommitInfo.OperationMetrics, a.CommitInfo.EngineInfo
 	case a.Add != nil:
 		v.Added++
+		if path, err := decodePath(a.Add.Path); err == nil {
+			v.AddedPaths = append(v.AddedPaths, path)
+		}
 	case a.Remove != nil:
 		v.Removed++
 	case a.Txn != nil && a.Txn.AppID != FenceMark && a.Txn.AppID != EraseMark:
