@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -29,6 +30,7 @@ var floors = map[string]int{
 	"sink":       8,
 	"pipeline":   9,
 	"compaction": 10,
+	"sweep":      10,
 	"query":      11,
 	"backfill":   12,
 	"gcp":        12,
@@ -69,6 +71,9 @@ func sources(t *testing.T, root string) []source {
 		if d.IsDir() {
 			if name := d.Name(); rel != "." && (strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_") || name == "testdata" || name == "lake") {
 				return filepath.SkipDir
+			}
+			if _, err := os.Stat(filepath.Join(p, "go.mod")); err == nil && rel != "." {
+				return filepath.SkipDir // a module of its own: no room of this one
 			}
 			return nil
 		}
