@@ -92,6 +92,7 @@ type broker struct {
 	nacks int
 
 	attempts map[string]int // deliveries of each message, where set
+	sessions int            // calls of Receive
 }
 
 func newBroker(messages []*message) *broker {
@@ -149,6 +150,9 @@ func (b *broker) settle(m *message, ack bool) {
 }
 
 func (b *broker) Receive(ctx context.Context, callback func(context.Context, *Delivery)) error {
+	b.mu.Lock()
+	b.sessions++
+	b.mu.Unlock()
 	var callbacks sync.WaitGroup
 	slots := make(chan struct{}, 16)
 	for ctx.Err() == nil {
