@@ -22,7 +22,12 @@ Try it:   buffetctl demo
 Then:     buffetctl query --data-bucket file://$PWD/lake --type market_data --symbol AAPL --limit 5`
 
 type cli struct {
-	Query   queryCommand   `cmd:"" help:"Read rows: by data type, symbol and dates."`
+	Query      queryCommand      `cmd:"" help:"Read rows: by data type, symbol and dates."`
+	Tables     tablesCommand     `cmd:"" help:"What there is: the table of each data type, and what waits to be compacted."`
+	History    historyCommand    `cmd:"" help:"The versions of a table, newest first."`
+	Partitions partitionsCommand `cmd:"" help:"The days of a table, with the days that are missing between them."`
+	Files      filesCommand      `cmd:"" help:"The live files of a table."`
+
 	DLQ     dlqCommand     `cmd:"" name:"dlq" help:"Dead letters: records that could not be accepted, with the reason."`
 	Schema  schemaCommand  `cmd:"" help:"Definitions of data types: list, show, check, evolve."`
 	Publish publishCommand `cmd:"" help:"Publish messages to a topic, for trying things."`
