@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"os"
 	"sync"
 	"time"
 
@@ -21,8 +21,9 @@ import (
 
 // A broker is the project's Pub/Sub as an ingestor needs it.
 type broker struct {
-	client *gcp.PubSub
-	topics []*gcp.Topic
+	client   *gcp.PubSub
+	topics   []*gcp.Topic
+	policies bool // its dead-letter policy works: the emulators' does not
 }
 
 // openPubSub connects to an emulator at endpoint, or where that is empty to
@@ -45,7 +46,7 @@ func dial(ctx context.Context, c IngestConfig, account string) (*broker, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &broker{client: client}, nil
+	return &broker{client: client, policies: c.Endpoint == "" && os.Getenv("PUBSUB_EMULATOR_HOST") == ""}, nil
 }
 
 func (b *broker) close() error {
@@ -82,7 +83,7 @@ func (b *broker) subscription(ctx context.Context, c IngestConfig, def *schema.D
 	if name == "" {
 		name = topic + "-ingest"
 	}
-	if err := b.ensure(ctx, c.Broker.Create, topic, name); err != nil {
+	if err := b.ensure(ctx, c.Broker.Create, def, topic, name); err != nil {
 		return nil, err
 	}
 	budget := int64(c.Ingest.MemoryBudget)
@@ -95,14 +96,11 @@ func (b *broker) subscription(ctx context.Context, c IngestConfig, def *schema.D
 	}), nil
 }
 
-func (b *broker) ensure(ctx context.Context, create bool, topic, subscription string) error {
+func (b *broker) ensure(ctx context.Context, create bool, def *schema.Definition, topic, subscription string) error {
 	if !create {
 		return b.client.CheckSubscription(ctx, subscription, topic)
 	}
-	if err := b.client.EnsureTopics(ctx, topic); err != nil {
-		return err
-	}
-	return b.client.EnsureSubscriptions(ctx, gcp.SubscriptionSpec{Name: subscription, Topic: topic})
+	return b.ensureSource(ctx, def, topic, subscription)
 }
 
 // A PublisherConfig says where to publish.
@@ -145,13 +143,15 @@ func (p *Publisher) create(ctx context.Context, more []string) error {
 	if err != nil {
 		return err
 	}
-	topics := slices.Clone(more)
 	for _, dataType := range registry.Types() {
 		def, _ := registry.Latest(dataType)
-		topics = append(topics, def.Topic)
+		if err := p.broker.ensureSource(ctx, def, def.Topic, def.Topic+"-ingest"); err != nil {
+			return err
+		}
 	}
-	for _, topic := range topics {
-		if err := p.broker.ensure(ctx, true, topic, topic+"-ingest"); err != nil {
+	for _, topic := range more {
+		def, _ := registry.ForTopic(topic)
+		if err := p.broker.ensureSource(ctx, def, topic, topic+"-ingest"); err != nil {
 			return err
 		}
 	}

@@ -43,6 +43,7 @@ type Ingestor struct {
 	idle      time.Duration
 	lag       time.Duration // how long the last dead letters may take through an embedded broker
 	broker    *broker
+	drain     *confluence // nil without the dead letters' pipeline
 	log       *zap.Logger
 	health    health
 }
@@ -122,6 +123,10 @@ func (i *Ingestor) wire(ctx context.Context, l *Lake, c IngestConfig) error {
 		}
 		if dataType == deadLetters {
 			wiring.DeadLetters = nil // no letters about letters: what cannot be stored is handed back
+			if i.drain, err = i.drainOf(ctx, l, c, source); err != nil {
+				return err
+			}
+			wiring.Source = i.drain
 		}
 		i.pipelines[dataType] = pipeline.New(wiring)
 	}
@@ -267,7 +272,7 @@ func (i *Ingestor) lettersUnderWay() int64 {
 	for _, p := range i.pipelines {
 		published += p.Stats().Letters
 	}
-	return published - i.pipelines[deadLetters].Stats().Received
+	return published - (i.pipelines[deadLetters].Stats().Received - i.drain.adopted.Load())
 }
 
 // Report says what the ingestor has done since it was made.
