@@ -2,6 +2,7 @@
 GO ?= go
 BIN := bin
 LAKE ?= ./lake
+TERRAFORM ?= $(shell command -v terraform)
 
 .PHONY: build demo run test check cover bench clean
 
@@ -21,6 +22,9 @@ check:
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "gofmt would change:"; echo "$$unformatted"; exit 1; }
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
+	cd terraform/check && $(GO) vet ./... && $(GO) test -count=1 . -terraform "$(TERRAFORM)"
+	@if test -n "$(TERRAFORM)"; then $(TERRAFORM) fmt -check -diff -recursive terraform; \
+	else echo "terraform is not installed: terraform fmt and validate are skipped"; fi
 
 cover:
 	$(GO) test -coverpkg=./... -coverprofile=coverage.out ./...

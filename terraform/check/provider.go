@@ -7,7 +7,7 @@ import (
 )
 
 // A Provider answers what `terraform validate` asks a provider: its schemas. It
-// looks at no value and does nothing: Configure, without which Terraform neither
+// does nothing: Configure, without which Terraform neither
 // plans nor applies, refuses. The other methods are never reached, and are absent.
 type Provider struct {
 	tfprotov5.ProviderServer
@@ -44,14 +44,15 @@ func (p *Provider) PrepareProviderConfig(_ context.Context, r *tfprotov5.Prepare
 	return &tfprotov5.PrepareProviderConfigResponse{PreparedConfig: r.Config}, nil
 }
 
-// ValidateResourceTypeConfig has nothing to add to Terraform's own look at the schema.
-func (p *Provider) ValidateResourceTypeConfig(context.Context, *tfprotov5.ValidateResourceTypeConfigRequest) (*tfprotov5.ValidateResourceTypeConfigResponse, error) {
-	return &tfprotov5.ValidateResourceTypeConfigResponse{}, nil
+// ValidateResourceTypeConfig adds to Terraform's own look at the schema that a
+// read-only argument is not set.
+func (p *Provider) ValidateResourceTypeConfig(_ context.Context, r *tfprotov5.ValidateResourceTypeConfigRequest) (*tfprotov5.ValidateResourceTypeConfigResponse, error) {
+	return &tfprotov5.ValidateResourceTypeConfigResponse{Diagnostics: readOnly(p.schemas.ResourceSchemas[r.TypeName], r.Config)}, nil
 }
 
-// ValidateDataSourceConfig has nothing to add either.
-func (p *Provider) ValidateDataSourceConfig(context.Context, *tfprotov5.ValidateDataSourceConfigRequest) (*tfprotov5.ValidateDataSourceConfigResponse, error) {
-	return &tfprotov5.ValidateDataSourceConfigResponse{}, nil
+// ValidateDataSourceConfig does the same.
+func (p *Provider) ValidateDataSourceConfig(_ context.Context, r *tfprotov5.ValidateDataSourceConfigRequest) (*tfprotov5.ValidateDataSourceConfigResponse, error) {
+	return &tfprotov5.ValidateDataSourceConfigResponse{Diagnostics: readOnly(p.schemas.DataSourceSchemas[r.TypeName], r.Config)}, nil
 }
 
 // ConfigureProvider refuses: this provider reaches nothing.
