@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,13 +15,18 @@ import (
 	"github.com/buffetbot/ingest/sink"
 )
 
-// A stuck decoder does not say what it has coerced before release.
+// A stuck decoder is asked as the second, and answers at release.
 type stuck struct {
 	Decoder
+	asked   *atomic.Int64
 	release <-chan struct{}
 }
 
-func (s stuck) Coercions(func(field, kind string, n int64)) { <-s.release }
+func (s stuck) Coercions(func(field, kind string, n int64)) {
+	if s.asked.Add(1) == 2 {
+		<-s.release
+	}
+}
 
 // Whoever looks at the counts keeps one worker, never all: decoding goes on.
 func TestLookingAtTheCountsDoesNotStopDecoding(t *testing.T) {
@@ -31,9 +37,10 @@ func TestLookingAtTheCountsDoesNotStopDecoding(t *testing.T) {
 		defer cancel()
 		b.allAcked = cancel
 		c := config(t, b, l, letters)
+		var asked atomic.Int64
 		c.Workers, c.Policy = 2, batching.Policy{Age: time.Minute}
 		decoder := c.NewDecoder
-		c.NewDecoder = func() Decoder { return stuck{decoder(), ctx.Done()} }
+		c.NewDecoder = func() Decoder { return stuck{decoder(), &asked, ctx.Done()} }
 		p := New(c)
 		var looking sync.WaitGroup
 		looking.Go(func() { p.Stats() })
