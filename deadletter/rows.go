@@ -127,6 +127,8 @@ func FromRecord(rec arrow.RecordBatch) ([]Letter, error) {
 			if err := json.Unmarshal([]byte(a), &l.Attributes); err != nil {
 				return nil, fmt.Errorf("dead letter %s: attributes: %w", l.ID, err)
 			}
+		} else if source := text(cols.source); source != "" {
+			l.Attributes = map[string]string{"source": source} // all there is after a projection
 		}
 		if c, ok := columnAt(rec, cols.publishedAt).(*array.Timestamp); ok && c.IsValid(row) {
 			l.PublishedAt = time.UnixMicro(int64(c.Value(row))).UTC()
