@@ -30,7 +30,7 @@ func Effective(program string, args []string) ([]Setting, any, error) {
 	if !ok {
 		return nil, nil, Usagef("program %q: its settings are not known; there are ingestor, compactor, backfill", program)
 	}
-	r := &reading{program: program, cli: cli, out: io.Discard}
+	r := &reading{program: program, cli: cli, out: io.Discard, lax: true}
 	if _, err := r.run(args); err != nil {
 		return nil, nil, err
 	}
@@ -41,6 +41,26 @@ func Effective(program string, args []string) ([]Setting, any, error) {
 		}
 	}
 	return all, cli, r.err()
+}
+
+// Given are the flags on the command line of ctx that a program of Programs has
+// too, as arguments for it.
+func Given(ctx *kong.Context, program string) []string {
+	cli, ok := Programs()[program]
+	if !ok {
+		return nil
+	}
+	known := map[string]bool{}
+	for _, flag := range modelOf(program, cli).Flags {
+		known[flag.Name] = true
+	}
+	var args []string
+	for _, p := range ctx.Path {
+		if p.Flag != nil && !p.Resolved && known[p.Flag.Name] {
+			args = append(args, "--"+p.Flag.Name+"="+text(p.Flag.Target))
+		}
+	}
+	return args
 }
 
 func (r *reading) setting(flag *kong.Flag) Setting {

@@ -137,6 +137,11 @@ type Compact struct {
 	MinRawAge      time.Duration `env:"MIN_RAW_AGE" default:"0s" help:"Leave raw files younger than this for the next run."`
 	TargetFileSize Bytes         `env:"TARGET_FILE_SIZE" default:"256MiB" help:"Size that processed files are cut at, at symbol boundaries."`
 	MemoryBudget   Bytes         `env:"COMPACT_MEMORY_BUDGET" default:"512MiB" help:"Estimated bytes of the partitions worked on at once."`
+	Sweep          bool          `env:"SWEEP" help:"After compacting, archive and delete consumed raw files, and delete removed files, orphans and the log's past once they are old enough."`
+	Grace          time.Duration `env:"GRACE" default:"1h" help:"Age after which consumed raw files are archived and deleted (with --sweep)."`
+	Retain         time.Duration `env:"RETAIN" default:"168h" help:"Age after which files that the table no longer holds are deleted: time travel and long external queries reach back so far. A new table takes it for its own; of the two the longer counts."`
+	LogRetain      time.Duration `env:"LOG_RETAIN" default:"720h" help:"Age after which the log's past is deleted. A new table takes it for its own; of the two the longer counts."`
+	OrphanAge      time.Duration `env:"ORPHAN_AGE" default:"24h" help:"Age after which data files that no version names are deleted: longer than any merge takes."`
 }
 
 // Problems implements the check of Parse.
@@ -147,6 +152,14 @@ func (c *Compact) Problems() []error {
 	}
 	if c.MemoryBudget <= 0 {
 		all = append(all, fmt.Errorf("--memory-budget %v: must be greater than 0", c.MemoryBudget))
+	}
+	for _, age := range []struct {
+		flag  string
+		value time.Duration
+	}{{"grace", c.Grace}, {"retain", c.Retain}, {"log-retain", c.LogRetain}, {"orphan-age", c.OrphanAge}} {
+		if age.value <= 0 {
+			all = append(all, fmt.Errorf("--%s %v: must be greater than 0", age.flag, age.value))
+		}
 	}
 	if c.MinRawAge < 0 {
 		all = append(all, fmt.Errorf("--min-raw-age %v: must not be negative", c.MinRawAge))

@@ -27,6 +27,7 @@ type reading struct {
 	cli         any
 	out         io.Writer
 	options     []kong.Option
+	lax         bool // required flags may be missing
 
 	problems []error               // in the order found
 	sources  map[*kong.Flag]string // where a value came from, for those that are not the default
@@ -164,6 +165,7 @@ func (r *reading) prepare(node *kong.Node, path []string) {
 		}
 		flag.Mapper = &lenient{r: r, flag: flag, inner: flag.Mapper, enum: flag.Enum}
 		flag.Enum, flag.Tag.Enum, flag.Tag.Envs = "", "", nil
+		flag.Required = flag.Required && !r.lax
 	}
 	for _, child := range node.Children {
 		r.prepare(child, append(append([]string{}, path...), child.Name))
@@ -336,11 +338,14 @@ func (r *reading) groups(ctx *kong.Context) []error {
 	}
 	var all []error
 	for _, target := range targets(ctx) {
-		p, ok := target.(problems)
-		if !ok {
-			continue
+		var found []error
+		switch p := target.(type) {
+		case inspector:
+			found = p.ProblemsIn(ctx)
+		case problems:
+			found = p.Problems()
 		}
-		for _, err := range p.Problems() {
+		for _, err := range found {
 			if m := aboutFlag.FindStringSubmatch(err.Error()); m != nil {
 				err = fmt.Errorf("%w%s", err, from(sources[m[1]]))
 			}
@@ -348,6 +353,12 @@ func (r *reading) groups(ctx *kong.Context) []error {
 		}
 	}
 	return all
+}
+
+// An inspector is a command that looks at settings of other programs: what is
+// wrong with them is to be said together with what is wrong with its own.
+type inspector interface {
+	ProblemsIn(ctx *kong.Context) []error
 }
 
 // aboutFlag is how problems begin that are about a flag's value.

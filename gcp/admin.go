@@ -125,6 +125,16 @@ func (p *PubSub) CheckSubscription(ctx context.Context, name, topic string) erro
 	return unsuitable(got, what, topic, p.full("topics", topic))
 }
 
+// CheckTopic says why nothing could be published on the topic: missing, unreachable
+// (within seconds), or, which need not hinder a publisher, not to be looked at.
+func (p *PubSub) CheckTopic(ctx context.Context, name string) error {
+	err := p.patient(ctx, func(ctx context.Context) error {
+		_, err := p.client.TopicAdminClient.GetTopic(ctx, &pubsubpb.GetTopicRequest{Topic: p.full("topics", name)}, once)
+		return err
+	})
+	return explain("topic "+name, "roles/pubsub.viewer", err)
+}
+
 // unsuitable says why a subscription would not work for us.
 func unsuitable(s *pubsubpb.Subscription, what, topic, full string) error {
 	switch {
