@@ -34,6 +34,7 @@ import (
 	"github.com/buffetbot/ingest/objstore"
 	"github.com/buffetbot/ingest/query"
 	"github.com/buffetbot/ingest/schema"
+	"github.com/buffetbot/ingest/sweep"
 )
 
 // A Config says where a lake is and how to reach it. Zero fields mean defaults.
@@ -170,6 +171,21 @@ func (l *Lake) Query(ctx context.Context, q query.DataQuery) (*query.Plan, error
 // Compactor makes a compactor of this lake; its Run merges what is there now.
 func (l *Lake) Compactor(o compaction.Options) *compaction.Compactor {
 	return &compaction.Compactor{Store: l.store, Registry: l.Registry(), Log: l.log, Options: o}
+}
+
+// Sweeper makes the deleter of this lake; its Run deletes what is due. Consumed
+// raw files go to the archive bucket where one is set.
+func (l *Lake) Sweeper(o sweep.Options) (*sweep.Sweeper, error) {
+	s := &sweep.Sweeper{Store: l.store, Log: l.log, Options: o}
+	if l.archive.setting == "" {
+		return s, nil
+	}
+	archive, err := l.Archive()
+	if err != nil {
+		return nil, err
+	}
+	s.Archive = archive
+	return s, nil
 }
 
 // CheckTypes gives the data types to work on: names, or all of the registry's

@@ -54,6 +54,8 @@ type Options struct {
 
 	MemoryBudget int64 // estimated bytes of the partitions worked on at once; a larger one is worked on alone; DefaultMemoryBudget
 	Workers      int   // partitions worked on at once; DefaultWorkers
+
+	Properties partition.Properties // of tables that a run creates; zero fields mean the table's defaults
 }
 
 // The defaults of Options.
@@ -179,6 +181,7 @@ func (c *Compactor) open(dataType string) (*job, error) {
 	}
 	j.o.Now = clock()
 	j.table = partition.OpenTable(c.Store, dataType, clock)
+	j.table.Properties = j.o.Properties.Or(j.table.Properties)
 	j.table.Warn = func(err error) { j.log.Warn("table", zap.String("type", dataType), zap.Error(err)) }
 	j.progress = func(done int) {
 		if c.Progress != nil {

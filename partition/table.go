@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,6 +62,15 @@ type Properties struct {
 	Retain          time.Duration // how long removed files stay: delta.deletedFileRetentionDuration
 	LogRetain       time.Duration // how long the log's past stays: delta.logRetentionDuration
 	CheckpointEvery int64         // versions between checkpoints: delta.checkpointInterval
+}
+
+// Or is p with what it leaves at zero taken from d.
+func (p Properties) Or(d Properties) Properties {
+	return Properties{
+		Retain:          cmp.Or(p.Retain, d.Retain),
+		LogRetain:       cmp.Or(p.LogRetain, d.LogRetain),
+		CheckpointEvery: cmp.Or(p.CheckpointEvery, d.CheckpointEvery),
+	}
 }
 
 // The properties of a table that does not say.

@@ -23,6 +23,8 @@ import (
 	"github.com/buffetbot/ingest"
 	"github.com/buffetbot/ingest/compaction"
 	"github.com/buffetbot/ingest/config"
+	"github.com/buffetbot/ingest/partition"
+	"github.com/buffetbot/ingest/sweep"
 	"github.com/buffetbot/ingest/telemetry"
 )
 
@@ -68,9 +70,18 @@ func run(ctx context.Context, args []string, out, diagnostics io.Writer) error {
 	}
 	c := lake.Compactor(compaction.Options{
 		MinRawAge: s.MinRawAge, TargetFileSize: int64(s.TargetFileSize), MemoryBudget: int64(s.Compact.MemoryBudget),
+		Properties: partition.Properties{Retain: s.Retain, LogRetain: s.LogRetain},
 	})
+	sweeper, err := lake.Sweeper(sweep.Options{Grace: s.Grace, Retain: s.Retain, LogRetain: s.LogRetain, OrphanAge: s.OrphanAge, DryRun: s.Plan})
+	if err != nil {
+		return err
+	}
 	if s.Plan {
-		return printPlan(ctx, c, types, out)
+		err := printPlan(ctx, c, types, out)
+		if s.Sweep {
+			err = errors.Join(err, runSweep(ctx, sweeper, types, out))
+		}
+		return err
 	}
 	c.Progress = progress(diagnostics)
 	if c.Observer, err = telemetry.Compactions(); err != nil {
@@ -79,8 +90,11 @@ func run(ctx context.Context, args []string, out, diagnostics io.Writer) error {
 	t.Check("compactor", func() error { return ready(ctx, nil) })
 	for {
 		report, err := c.Run(ctx, types)
-		t.Check("compactor", func() error { return ready(ctx, err) })
 		fmt.Fprint(out, report)
+		if s.Sweep && ctx.Err() == nil {
+			err = errors.Join(err, runSweep(ctx, sweeper, types, out))
+		}
+		t.Check("compactor", func() error { return ready(ctx, err) })
 		if s.Interval == 0 || ctx.Err() != nil {
 			return err
 		}
@@ -93,6 +107,12 @@ func run(ctx context.Context, args []string, out, diagnostics io.Writer) error {
 		case <-time.After(s.Interval):
 		}
 	}
+}
+
+func runSweep(ctx context.Context, s *sweep.Sweeper, types []string, out io.Writer) error {
+	report, err := s.Run(ctx, types)
+	fmt.Fprint(out, report)
+	return err
 }
 
 // ready says why a compactor between two runs is of no use, if it is not.
