@@ -44,7 +44,7 @@ func TestACompactionIsMeasured(t *testing.T) {
 	mem, messages := objstore.NewMem(), trades(30, time.Hour, nil)
 	fill(t, mem, messages)
 	fill(t, mem, messages) // delivered again
-	faults := &objtest.Faults{Store: mem, Times: -1, Match: func(op, name string) bool { return op == "create" && strings.HasPrefix(name, "processed/") }}
+	faults := &objtest.Faults{Store: mem, Times: -1, Match: func(op, name string) bool { return op == "create" && strings.HasPrefix(name, "processed/") && strings.HasSuffix(name, ".parquet") }}
 	c := compactor(t, faults)
 	if _, err := c.Run(t.Context(), []string{"market_data"}); err == nil {
 		t.Fatal("compacted into a store that cannot create")
@@ -61,7 +61,8 @@ func TestACompactionIsMeasured(t *testing.T) {
 		size += o.Size
 	}
 	expect(t, families, "compaction_debt_bytes", map[string]float64{market: float64(size)})
-	expect(t, families, "compaction_rows_total", map[string]float64{})
+	expect(t, families, "compaction_partitions_total", map[string]float64{market + " outcome=failed": 1})
+	expect(t, families, "compaction_rows_total", map[string]float64{}) // nothing was committed
 
 	c.Store = mem
 	for range 2 {
