@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"reflect"
@@ -147,4 +148,19 @@ func code(s string) string {
 		return ""
 	}
 	return "`" + s + "`"
+}
+
+// Problems are the mistakes that an error of Parse or Effective names.
+func Problems(err error) []error {
+	var usage *UsageError
+	if !errors.As(err, &usage) {
+		if err == nil {
+			return nil
+		}
+		return []error{err}
+	}
+	if all, ok := usage.Err.(interface{ Unwrap() []error }); ok {
+		return all.Unwrap()
+	}
+	return []error{usage.Err}
 }

@@ -346,7 +346,7 @@ func (r *reading) groups(ctx *kong.Context) []error {
 			found = p.Problems()
 		}
 		for _, err := range found {
-			if m := aboutFlag.FindStringSubmatch(err.Error()); m != nil {
+			if m := aboutFlag.FindStringSubmatch(err.Error()); m != nil && !strings.Contains(err.Error(), " (from ") {
 				err = fmt.Errorf("%w%s", err, from(sources[m[1]]))
 			}
 			all = append(all, err)

@@ -28,6 +28,8 @@ type cli struct {
 	Partitions partitionsCommand `cmd:"" help:"The days of a table, with the days that are missing between them."`
 	Files      filesCommand      `cmd:"" help:"The live files of a table."`
 
+	Config configCommand `cmd:"" help:"Settings: what is in effect, where it comes from, whether it works."`
+
 	DLQ     dlqCommand     `cmd:"" name:"dlq" help:"Dead letters: records that could not be accepted, with the reason."`
 	Schema  schemaCommand  `cmd:"" help:"Definitions of data types: list, show, check, evolve."`
 	Publish publishCommand `cmd:"" help:"Publish messages to a topic, for trying things."`
