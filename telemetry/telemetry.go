@@ -120,7 +120,7 @@ func (t *Telemetry) provide(ctx context.Context, c Config) error {
 func (t *Telemetry) meters(ctx context.Context, who *resource.Resource) error {
 	scraped, err := otelprometheus.New(otelprometheus.WithRegisterer(t.registry), otelprometheus.WithoutScopeInfo())
 	if err != nil {
-		return fmt.Errorf("Prometheus exporter: %w", err)
+		return fmt.Errorf("exporter of /metrics: %w", err)
 	}
 	options := []metric.Option{metric.WithResource(who), metric.WithReader(scraped)}
 	pushed, err := metricReader(ctx)
