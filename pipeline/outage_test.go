@@ -159,13 +159,16 @@ func TestAnOutage(t *testing.T) {
 				if err := o.p.Err(); !errors.Is(err, objstore.ErrOpen) || !strings.Contains(err.Error(), "since") {
 					t.Errorf("in the outage, Err = %v", err)
 				}
-				tries := o.site.tries.Load()
+				tries, writes := o.site.tries.Load(), o.p.Stats().FlushesFailed
 				time.Sleep(20 * time.Minute)
 				if tt.lasts < 23*time.Minute {
 					o.site.rise()
 				}
 				if got := o.site.tries.Load() - tries; got > 6*20 {
 					t.Errorf("%d requests in 20 minutes", got)
+				}
+				if got := o.p.Stats().FlushesFailed - writes; got > 6*20 { // a batch is encoded for each
+					t.Errorf("%d batches prepared in 20 minutes", got)
 				}
 				if s := o.p.Stats(); o.acked() != acked || s.Held != held || s.Received != received || o.p.Idle() != 0 {
 					t.Errorf("in the outage acked %d→%d, held %d→%d, received %d→%d, idle %v",
@@ -176,8 +179,8 @@ func TestAnOutage(t *testing.T) {
 				}
 				if tt.lasts > 23*time.Minute {
 					time.Sleep(tt.lasts - 23*time.Minute)
-					if s := o.p.Stats(); s.Held != 0 {
-						t.Errorf("held %d for %v", s.Held, tt.lasts)
+					if s := o.p.Stats(); s.Held != 0 || o.p.Idle() != 0 {
+						t.Errorf("held %d for %v, idle %v", s.Held, tt.lasts, o.p.Idle())
 					}
 					o.site.rise()
 				}
