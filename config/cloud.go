@@ -18,7 +18,7 @@ var (
 	bucketShape  = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*[a-z0-9]$`)
 	projectShape = regexp.MustCompile(`^([a-z0-9.-]+\.[a-z]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$`)
 	accountShape = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*@([a-z0-9][a-z0-9.-]*\.)?gserviceaccount\.com$`)
-	regionShape  = regexp.MustCompile(`^([a-z]+(-[a-z]+)+[0-9]+|us|eu|asia|nam[0-9]+|eur[0-9]+|asia[0-9]+)$`)
+	regionShape  = regexp.MustCompile(`^(?i)([a-z]+(-[a-z]+)+[0-9]+|us|eu|asia|nam[0-9]+|eur[0-9]+|asia[0-9]+)$`)
 	kmsKeyShape  = regexp.MustCompile(`^projects/[^/\s]+/locations/[a-z0-9-]+/keyRings/[a-zA-Z0-9_-]{1,63}/cryptoKeys/[a-zA-Z0-9_-]{1,63}$`)
 )
 
@@ -111,7 +111,7 @@ func (s *Store) shapes() []error {
 	}
 	match("service-account-email", s.ServiceAccount, accountShape, "a service account's e-mail address, such as NAME@PROJECT.iam.gserviceaccount.com")
 	match("kms-key-id", s.KMSKey, kmsKeyShape, "a key's full name: projects/P/locations/L/keyRings/R/cryptoKeys/K")
-	match("region", strings.ToLower(s.Region), regionShape, "a region's name, such as us-central1")
+	match("region", s.Region, regionShape, "a region's name, such as us-central1")
 	if s.Project != "" && !s.Local() && os.Getenv("PUBSUB_EMULATOR_HOST") == "" && os.Getenv("STORAGE_EMULATOR_HOST") == "" {
 		if err := CheckProject(s.Project); err != nil {
 			all = append(all, fmt.Errorf("--project %w", err))

@@ -72,6 +72,9 @@ func (r *reading) setting(flag *kong.Flag) Setting {
 	if s.Source == "" {
 		s.Source = "default"
 	}
+	if flag.IsBool() && s.Default == "" {
+		s.Default = "false"
+	}
 	for _, v := range flag.Envs {
 		if field, ok := terraformFields[v]; ok {
 			s.Field = "storage_config." + field
@@ -134,7 +137,7 @@ func (r *reading) describe(b *strings.Builder, n *kong.Node, title string, path 
 		}
 		fmt.Fprint(b, "| flag and file key | variable | terraform output | default | meaning |\n|---|---|---|---|---|\n")
 		for _, s := range rows {
-			fmt.Fprintf(b, "| `--%s` | `%s` | %s | %s | %s |\n", s.Flag, s.Variable, code(s.Field), code(s.Default), strings.ReplaceAll(s.Help, "|", "\\|"))
+			fmt.Fprintf(b, "| `--%s` | `%s` | %s | %s | %s |\n", s.Flag, s.Variable, code(s.Field), code(s.Default), escapeMarkdown.Replace(s.Help))
 		}
 		fmt.Fprintln(b)
 	}
@@ -142,6 +145,9 @@ func (r *reading) describe(b *strings.Builder, n *kong.Node, title string, path 
 		r.describe(b, child, title+" "+child.Name, append(append([]string{}, path...), child.Name))
 	}
 }
+
+// escapeMarkdown keeps a help text from being taken for a cell's end or a tag.
+var escapeMarkdown = strings.NewReplacer("|", "\\|", "<", "\\<")
 
 func code(s string) string {
 	if s == "" {
