@@ -88,6 +88,7 @@ func run(ctx context.Context, args []string, out, diagnostics io.Writer) error {
 		return err
 	}
 	t.Check("compactor", func() error { return ready(ctx, nil) })
+	t.Check("lake", lake.Ready)
 	for {
 		report, err := c.Run(ctx, types)
 		fmt.Fprint(out, report)
