@@ -5,10 +5,11 @@ locals {
   accounts = {
     ingestor  = "Takes messages into raw/; reads no data"
     compactor = "Merges raw/ into processed/; deletes no data"
+    sweeper   = "Archives and deletes what the tables no longer hold"
     backfill  = "Publishes history"
     reader    = "Reads tables, not dead letters"
     operator  = "Looks at everything, replays, adds definitions, restores"
-    scheduler = "Starts the compactor"
+    scheduler = "Starts the compactor and the sweeper"
   }
 
   buckets = {
@@ -36,15 +37,9 @@ locals {
     "ingestor checks that it may write"      = { who = "ingestor", bucket = "data", role = local.create, prefixes = ["metadata/write-check"] }
     "ingestor finds definitions"             = { who = "ingestor", bucket = "data", role = local.list }
     "ingestor reads definitions"             = { who = "ingestor", bucket = "data", role = local.read, prefixes = ["metadata/schemas/"] }
-    "compactor finds and reads files"        = { who = "compactor", bucket = "data", role = local.read }
-    "compactor writes tables"                = { who = "compactor", bucket = "data", role = local.create, prefixes = ["processed/", "metadata/", "cache/"] }
-    "compactor overwrites checkpoint hints"  = { who = "compactor", bucket = "data", role = local.remove, prefixes = ["processed/"], suffix = "/_delta_log/_last_checkpoint" }
-    "compactor overwrites manifests, cache"  = { who = "compactor", bucket = "data", role = local.remove, prefixes = ["metadata/", "cache/"] }
-    "compactor finds archived files"         = { who = "compactor", bucket = "archive", role = local.read }
-    "compactor archives raw files"           = { who = "compactor", bucket = "archive", role = local.create }
-    "compactor finds backups"                = { who = "compactor", bucket = "backup", role = local.read }
-    "compactor backs up"                     = { who = "compactor", bucket = "backup", role = local.create }
-    "compactor spills large merges"          = { who = "compactor", bucket = "temp", role = "roles/storage.objectUser" }
+    "sweeper reads the archive"              = { who = "sweeper", bucket = "archive", role = local.read }
+    "sweeper archives raw files"             = { who = "sweeper", bucket = "archive", role = local.create }
+    "sweeper deletes what was swept"         = { who = "sweeper", bucket = "data", role = local.remove, prefixes = ["raw/", "processed/"] }
     "backfill reads archived files"          = { who = "backfill", bucket = "archive", role = local.read }
     "backfill finds definitions"             = { who = "backfill", bucket = "data", role = local.list }
     "backfill reads definitions"             = { who = "backfill", bucket = "data", role = local.read, prefixes = ["metadata/schemas/"] }
@@ -59,7 +54,16 @@ locals {
     # Type by type, so that dead letters, with whatever somebody sent, stay closed.
     for t in keys(var.data_types) : "reader reads ${t}" =>
     { who = "reader", bucket = "data", role = local.read, prefixes = ["processed/${t}/", "raw/${t}/", "cache/${t}/"] }
-  })
+    },
+    # A sweep compacts first, so the sweeper may do what the compactor may. Two
+    # accounts, so that the one that runs all the time can delete no data.
+    merge([for p in ["compactor", "sweeper"] : {
+      "${p} finds and reads files"       = { who = p, bucket = "data", role = local.read }
+      "${p} writes tables"               = { who = p, bucket = "data", role = local.create, prefixes = ["processed/", "metadata/", "cache/"] }
+      "${p} overwrites checkpoint hints" = { who = p, bucket = "data", role = local.remove, prefixes = ["processed/"], suffix = "/_delta_log/_last_checkpoint" }
+      "${p} overwrites manifests, cache" = { who = p, bucket = "data", role = local.remove, prefixes = ["metadata/", "cache/"] }
+      "${p} spills large merges"         = { who = p, bucket = "temp", role = "roles/storage.objectUser" }
+  }]...))
 }
 
 resource "google_service_account" "program" {
@@ -150,10 +154,11 @@ resource "google_service_account_iam_member" "acts_as" {
   member             = each.value.member
 }
 
-# The scheduler starts the compactor.
+# The scheduler starts the jobs.
 resource "google_cloud_run_v2_job_iam_member" "scheduler_starts" {
-  name     = google_cloud_run_v2_job.compactor.name
-  location = google_cloud_run_v2_job.compactor.location
+  for_each = google_cloud_run_v2_job.compactor
+  name     = each.value.name
+  location = each.value.location
   role     = "roles/run.invoker"
   member   = google_service_account.program["scheduler"].member
 }

@@ -97,9 +97,17 @@ resource "google_cloud_run_v2_worker_pool" "ingestor" {
   ]
 }
 
-# A job that ends when everything is merged; it may be killed at any moment.
+# Jobs that end when all is done; they may be killed at any moment and meet each other.
+locals {
+  jobs = {
+    compactor = { args = ["--once"], schedule = var.compactor_schedule }
+    sweeper   = { args = ["--once", "--sweep"], schedule = var.sweeper_schedule }
+  }
+}
+
 resource "google_cloud_run_v2_job" "compactor" {
-  name                = "${var.name}-compactor"
+  for_each            = local.jobs
+  name                = "${var.name}-${each.key}"
   location            = var.region
   deletion_protection = false
 
@@ -107,13 +115,13 @@ resource "google_cloud_run_v2_job" "compactor" {
     task_count = 1
 
     template {
-      service_account = google_service_account.program["compactor"].email
+      service_account = google_service_account.program[each.key].email
       max_retries     = 0 # the next run tries again
       timeout         = "3600s"
 
       containers {
         image = var.image_compactor
-        args  = ["--once"]
+        args  = each.value.args
 
         resources {
           limits = {
@@ -137,15 +145,16 @@ resource "google_cloud_run_v2_job" "compactor" {
 }
 
 resource "google_cloud_scheduler_job" "compactor" {
-  name             = "${var.name}-compactor"
+  for_each         = google_cloud_run_v2_job.compactor
+  name             = each.value.name
   region           = var.region
-  schedule         = var.compactor_schedule
+  schedule         = local.jobs[each.key].schedule
   time_zone        = "Etc/UTC"
   attempt_deadline = "30s"
 
   http_target {
     http_method = "POST"
-    uri         = "https://run.googleapis.com/v2/${google_cloud_run_v2_job.compactor.id}:run"
+    uri         = "https://run.googleapis.com/v2/${each.value.id}:run"
     oauth_token {
       service_account_email = google_service_account.program["scheduler"].email
     }

@@ -2,7 +2,7 @@
 #
 # What a rule of a bucket must never do, since it does not know the table's log:
 # delete from data, archive or backup, or move a log (processed/<type>/_delta_log/,
-# read at every load) to a class where reading costs money. Deleting is the sweep's.
+# read at every load) to a class where reading costs money. Deleting is the sweeper's.
 
 locals {
   bucket_prefix = coalesce(var.bucket_prefix, "${var.project}-${var.name}")

@@ -93,7 +93,7 @@ variable "ingestor_memory_mib" {
 }
 
 variable "compactor_memory_mib" {
-  description = "Memory of the compactor. A quarter of it is for the partitions worked on at once (COMPACT_MEMORY_BUDGET)."
+  description = "Memory of the compactor and of the sweeper. A quarter of it is for the partitions worked on at once (COMPACT_MEMORY_BUDGET)."
   type        = number
   default     = 4096
 
@@ -109,6 +109,12 @@ variable "compactor_schedule" {
   default     = "*/15 * * * *"
 }
 
+variable "sweeper_schedule" {
+  description = "When the sweep runs, as cron in UTC: it archives consumed raw files and deletes what the tables no longer hold."
+  type        = string
+  default     = "7 * * * *"
+}
+
 variable "ingestor_env" {
   description = "Further settings of the ingestor, such as { LEVELS = \"market_data=STRICT\" }; ingestor --help lists them."
   type        = map(string)
@@ -116,7 +122,7 @@ variable "ingestor_env" {
 }
 
 variable "compactor_env" {
-  description = "Further settings of the compactor; compactor --help lists them."
+  description = "Further settings of the compactor and the sweeper, such as { RETAIN = \"720h\" }; compactor --help lists them."
   type        = map(string)
   default     = {}
 }

@@ -40,11 +40,14 @@ type resource struct {
 	ctx     *hcl.EvalContext
 }
 
-// chosen are the variables that have no default.
+// chosen are the variables that have no default, and those whose default is nobody.
 var chosen = map[string]cty.Value{
 	"project":         cty.StringVal("my-project"),
 	"image_ingestor":  cty.StringVal("ingestor@sha256:0"),
 	"image_compactor": cty.StringVal("compactor@sha256:0"),
+	"publishers":      cty.SetVal([]cty.Value{cty.StringVal("serviceAccount:fetcher")}),
+	"operators":       cty.SetVal([]cty.Value{cty.StringVal("group:operators")}),
+	"analysts":        cty.SetVal([]cty.Value{cty.StringVal("group:analysts")}),
 }
 
 var functions = map[string]function.Function{
@@ -64,16 +67,26 @@ func load(t testing.TB, dir string) *module {
 	blocks := parse(t, dir)
 	variables := maps.Clone(chosen)
 	for _, b := range blocks["variable"] {
-		if d, ok := b.Body.Attributes["default"]; ok {
+		if d, ok := b.Body.Attributes["default"]; ok && variables[b.Labels[0]] == cty.NilVal {
 			variables[b.Labels[0]] = m.eval(d.Expr, m.ctx)
 		}
 	}
 	m.ctx.Variables["var"] = cty.ObjectVal(variables)
-	addresses(m, blocks)
-	m.evalLocals(blocks["locals"])
-	m.instances(blocks["resource"], addresses(m, blocks))
-	m.evalLocals(blocks["locals"]) // again: some are of resources' instances
-	m.instances(blocks["resource"], addresses(m, blocks))
+	// Locals are of resources, and resources of locals and each other: again, until
+	// every for_each is known.
+	for keys, known := addresses(m, blocks), -1; ; keys = addresses(m, blocks) {
+		m.evalLocals(blocks["locals"])
+		m.instances(blocks["resource"], keys)
+		if len(keys) == known {
+			break
+		}
+		known = len(keys)
+	}
+	for _, b := range blocks["resource"] {
+		if _, ok := b.Body.Attributes["for_each"]; ok && len(m.named(b)) == 0 {
+			t.Fatalf("for_each of %s.%s cannot be evaluated, or is empty", b.Labels[0], b.Labels[1])
+		}
+	}
 	for _, b := range blocks["output"] {
 		m.outputs[b.Labels[0]] = m.eval(b.Body.Attributes["value"].Expr, m.ctx)
 	}
@@ -169,7 +182,7 @@ func addresses(m *module, blocks map[string]hclsyntax.Blocks) map[*hclsyntax.Blo
 			continue
 		}
 		v, problems := each.Expr.Value(m.ctx)
-		if problems.HasErrors() { // of something that is not evaluated yet
+		if problems.HasErrors() || !v.IsWhollyKnown() { // of something that is not evaluated yet
 			scopes[kind][name] = cty.DynamicVal
 			continue
 		}
@@ -207,6 +220,17 @@ func (m *module) instances(blocks hclsyntax.Blocks, keys map[*hclsyntax.Block]ct
 			m.resources[r.address] = r
 		}
 	}
+}
+
+// named gives the instances of one block.
+func (m *module) named(b *hclsyntax.Block) []resource {
+	var all []resource
+	for _, r := range m.resources {
+		if r.body == b.Body {
+			all = append(all, r)
+		}
+	}
+	return all
 }
 
 // of gives the instances of a kind, in order of their addresses.

@@ -59,6 +59,7 @@ func TestRulesFindMistakes(t *testing.T) {
 		{"a reader of dead letters", grant, "iam.tf", `"raw/${t}/", "cache/${t}/"] }`, `"raw/dead_letters/"] }`, "dead letters are not for readers"},
 		{"a compactor that deletes anywhere", grant, "iam.tf", `role = local.remove, prefixes = ["metadata/", "cache/"] }`, `role = local.remove }`, "compactor may delete from data"},
 		{"all of data", grant, "iam.tf", `bucket = "temp", role = "roles/storage.objectUser"`, `bucket = "data", role = "roles/storage.objectUser"`, "may do anything in data"},
+		{"analysts as operator", grant, "iam.tf", `account = "reader", member`, `account = "operator", member`, "group:analysts as operator"},
 		{"an ingestor that cannot receive", grant, "iam.tf", "{ dead_letters = google_pubsub_subscription.dead_letters.name },", "", "google_pubsub_subscription.dead_letters: the ingestor may not receive"},
 		{"an ingestor that cannot reject", grant, "iam.tf", "topic  = google_pubsub_topic.dead_letters.name", `topic = google_pubsub_topic.data["forecasts"].name`, "may not publish dead letters"},
 
@@ -66,6 +67,8 @@ func TestRulesFindMistakes(t *testing.T) {
 		{"a condition of all objects", condition, "iam.tf", `"resource.name.startsWith(\"projects/_/buckets/${`, `"resource.name.startsWith(\"${`, "condition ("},
 		{"more of processed/", condition, "iam.tf", `suffix = "/_delta_log/_last_checkpoint"`, `suffix = "/_delta_log/"`, "objects/processed/\")) && resource.name.endsWith"},
 		{"delete from raw", condition, "iam.tf", `role = local.remove, prefixes = ["metadata/", "cache/"] }`, `role = local.remove, prefixes = ["metadata/", "raw/"] }`, `compactor google_project_iam_custom_role.remove.id: on ["metadata/" "processed/" "raw/"]`},
+		{"the sweeper deletes payloads", condition, "iam.tf", `prefixes = ["raw/", "processed/"] }`, `prefixes = ["raw/", "processed/", "payloads/"] }`, "sweeper google_project_iam_custom_role.remove.id"},
+		{"the ingestor as sweeper", grant, "iam.tf", `{ who = "sweeper", bucket = "data", role = local.remove`, `{ who = "ingestor", bucket = "data", role = local.remove`, "ingestor may delete"},
 		{"no write check", condition, "iam.tf", `"metadata/write-check"`, `"metadata/check"`, "metadata/check"},
 
 		{"a variable nobody reads", setting, "run.tf", "GCS_TEMP_BUCKET  ", "GCS_TMP_BUCKET ", "nothing reads GCS_TMP_BUCKET"},
@@ -75,8 +78,8 @@ func TestRulesFindMistakes(t *testing.T) {
 		{"a drain that is killed", setting, "run.tf", `"8s"`, `"60s"`, "DRAIN_DEADLINE"},
 		{"acting as another", setting, "run.tf", "GCS_REGION ", `GCS_SERVICE_ACCOUNT_EMAIL = "x"` + "\nGCS_REGION ", "GCS_SERVICE_ACCOUNT_EMAIL"},
 
-		{"a budget of everything", fits, "run.tf", "var.ingestor_memory_mib / 4", "var.ingestor_memory_mib", "IngestorSettings: budget 1024"},
-		{"a limit of nothing", fits, "run.tf", "var.compactor_memory_mib * 0.9", "var.compactor_memory_mib * 1.1", "CompactorSettings: budget 1024"},
+		{"a budget of everything", fits, "run.tf", "var.ingestor_memory_mib / 4", "var.ingestor_memory_mib", "ingestor: budget 1024"},
+		{"a limit of nothing", fits, "run.tf", "var.compactor_memory_mib * 0.9", "var.compactor_memory_mib * 1.1", "sweeper: budget 1024"},
 
 		{"a probe of another page", probe, "run.tf", `path = "/readyz"`, `path = "/ready"`, "startup_probe asks /ready "},
 		{"a probe of another port", probe, "run.tf", `":${local.health_port}"`, `":8080"`, "liveness_probe asks /healthz at port 9090"},

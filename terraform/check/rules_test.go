@@ -236,7 +236,7 @@ func grants(m *module) []string {
 		restricted := len(n.blocks("condition")) == 1
 		switch {
 		case role == removeRole:
-			c.unless(who == "compactor" && bucket == "data" && restricted, "%s: %s may delete from %s", r.address, who, bucket)
+			c.unless((who == "compactor" || who == "sweeper") && bucket == "data" && restricted, "%s: %s may delete from %s", r.address, who, bucket)
 		case role == "roles/storage.objectUser":
 			c.unless(bucket == "temp", "%s: %s may do anything in %s", r.address, who, bucket)
 		case bucket == "data" && role != listRole && (who == "ingestor" || who == "reader" || who == "backfill"):
@@ -250,6 +250,12 @@ func grants(m *module) []string {
 			c.unless(!strings.Contains(n.block("condition").text("expression"), "dead_letters"), "%s: dead letters are not for readers", r.address)
 		}
 	}
+	var acts []string
+	for _, r := range m.of("google_service_account_iam_member") {
+		acts = append(acts, r.node().text("member")+" as "+program(strings.TrimSuffix(r.node().text("service_account_id"), ".name")+".member"))
+	}
+	slices.Sort(acts)
+	c.unless(slices.Equal(acts, []string{"group:analysts as reader", "group:operators as backfill", "group:operators as operator"}), "people act as accounts: %q", acts)
 	return append(c, delivery(m)...)
 }
 
@@ -301,7 +307,8 @@ func conditions(m *module) []string {
 	for key, want := range map[string][]string{
 		"ingestor roles/storage.objectCreator":  {"metadata/write-check", "payloads/", "raw/"},
 		"compactor roles/storage.objectCreator": {"cache/", "metadata/", "processed/"},
-		"compactor " + removeRole:               {"cache/", "metadata/", "processed/"},
+		"compactor " + removeRole:               {"cache/", "metadata/", "processed/"},                       // of processed/ the checkpoint hint alone
+		"sweeper " + removeRole:                 {"cache/", "metadata/", "processed/", "processed/", "raw/"}, // all of processed/, and the hint
 	} {
 		got := slices.Sorted(slices.Values(covered[key]))
 		c.unless(slices.Equal(got, want), "%s: on %q, want %q", key, got, want)
@@ -309,15 +316,26 @@ func conditions(m *module) []string {
 	return c
 }
 
-// programs are the containers by the struct of their settings.
-func programs(m *module) map[string]node {
-	return map[string]node{
-		"IngestorSettings":  m.resources["google_cloud_run_v2_worker_pool.ingestor"].node().block("template").block("containers"),
-		"CompactorSettings": m.resources["google_cloud_run_v2_job.compactor"].node().block("template").block("template").block("containers"),
-	}
+// A container is one program as it is deployed, with the struct of its settings.
+type container struct {
+	node
+	name, settings, budget string
 }
 
-func env(container node) map[string]string {
+func containers(m *module) []container {
+	job := func(key string) container {
+		n := m.resources["google_cloud_run_v2_job.compactor["+key+"]"].node().block("template").block("template").block("containers")
+		return container{n, key, "CompactorSettings", "COMPACT_MEMORY_BUDGET"}
+	}
+	return []container{ingestor(m), job("compactor"), job("sweeper")}
+}
+
+func ingestor(m *module) container {
+	n := m.resources["google_cloud_run_v2_worker_pool.ingestor"].node().block("template").block("containers")
+	return container{n, "ingestor", "IngestorSettings", "MEMORY_BUDGET"}
+}
+
+func env(container container) map[string]string {
 	all := map[string]string{}
 	for _, e := range container.blocks("env") {
 		all[e.text("name")] = e.text("value")
@@ -327,8 +345,8 @@ func env(container node) map[string]string {
 
 func environment(m *module) []string {
 	var c complaints
-	for name, container := range programs(m) {
-		read, given := settings(m.t, name), env(container)
+	for _, p := range containers(m) {
+		name, read, given := p.name, settings(m.t, p.settings), env(p)
 		for variable := range given {
 			_, ok := read[variable]
 			c.unless(ok || variable == "GOMEMLIMIT", "%s: nothing reads %s", name, variable)
@@ -341,24 +359,23 @@ func environment(m *module) []string {
 			c.unless(given[variable] == want, "%s: %s = %q, want %q", name, variable, given[variable], want)
 		}
 	}
-	ingestor := env(programs(m)["IngestorSettings"])
-	types := strings.Split(ingestor["DATA_TYPES"], ",")
+	given := env(ingestor(m))
+	types := strings.Split(given["DATA_TYPES"], ",")
 	slices.Sort(types)
 	want := slices.Sorted(maps.Keys(definitions(m.t)))
 	c.unless(slices.Equal(types, want), "DATA_TYPES = %q, want %q", types, want)
-	drain, err := time.ParseDuration(ingestor["DRAIN_DEADLINE"])
-	c.unless(err == nil && drain < 10*time.Second, "DRAIN_DEADLINE = %q: Cloud Run kills 10 s after SIGTERM", ingestor["DRAIN_DEADLINE"])
+	drain, err := time.ParseDuration(given["DRAIN_DEADLINE"])
+	c.unless(err == nil && drain < 10*time.Second, "DRAIN_DEADLINE = %q: Cloud Run kills 10 s after SIGTERM", given["DRAIN_DEADLINE"])
 	return c
 }
 
 func memory(m *module) []string {
 	var c complaints
-	for name, budget := range map[string]string{"IngestorSettings": "MEMORY_BUDGET", "CompactorSettings": "COMPACT_MEMORY_BUDGET"} {
-		container := programs(m)[name]
-		given := env(container)
-		limit := mebibytes(fields(container.block("resources").value("limits"))["memory"] + "B")
-		soft, held := mebibytes(given["GOMEMLIMIT"]), mebibytes(given[budget])
-		c.unless(held > 0 && 3*held <= soft && soft < limit, "%s: budget %d of GOMEMLIMIT %d of %d MiB: want at most a third, and less than the limit", name, held, soft, limit)
+	for _, p := range containers(m) {
+		given := env(p)
+		limit := mebibytes(fields(p.block("resources").value("limits"))["memory"] + "B")
+		soft, held := mebibytes(given["GOMEMLIMIT"]), mebibytes(given[p.budget])
+		c.unless(held > 0 && 3*held <= soft && soft < limit, "%s: budget %d of GOMEMLIMIT %d of %d MiB: want at most a third, and less than the limit", p.name, held, soft, limit)
 	}
 	return c
 }
@@ -373,7 +390,7 @@ func mebibytes(text string) int {
 
 func probes(m *module) []string {
 	var c complaints
-	container := programs(m)["IngestorSettings"]
+	container := ingestor(m)
 	for probe, path := range map[string]string{"startup_probe": "/readyz", "liveness_probe": "/healthz"} {
 		get := container.block(probe).block("http_get")
 		c.unless(get.text("path") == path && ":"+get.text("port") == env(container)["LISTEN_ADDR"],

@@ -12,6 +12,7 @@ package check
 import (
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/hashicorp/terraform-plugin-go/tfprotov5"
@@ -109,7 +110,7 @@ var nestings = map[string]tfprotov5.SchemaNestedBlockNestingMode{
 func (b blockJSON) block() (*tfprotov5.SchemaBlock, error) {
 	out := &tfprotov5.SchemaBlock{}
 	for name, a := range b.Attributes {
-		t, err := tftypes.ParseJSONType(a.Type)
+		t, err := parseType(a.Type)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
@@ -131,4 +132,55 @@ func (b blockJSON) block() (*tfprotov5.SchemaBlock, error) {
 		})
 	}
 	return out, nil
+}
+
+var primitives = map[string]tftypes.Type{
+	"string": tftypes.String, "number": tftypes.Number, "bool": tftypes.Bool, "dynamic": tftypes.DynamicPseudoType,
+}
+
+// parseType reads a type: "string", ["list", TYPE] or ["object", {NAME: TYPE}].
+func parseType(text json.RawMessage) (tftypes.Type, error) {
+	var name string
+	if json.Unmarshal(text, &name) == nil {
+		if t, ok := primitives[name]; ok {
+			return t, nil
+		}
+		return nil, fmt.Errorf("type %q is not one that is known", name)
+	}
+	var of []json.RawMessage
+	if err := json.Unmarshal(text, &of); err != nil || len(of) != 2 || json.Unmarshal(of[0], &name) != nil {
+		return nil, fmt.Errorf("type %.40s: want a name, or a kind and what it is of", text)
+	}
+	if name == "object" {
+		return parseObject(of[1])
+	}
+	element, err := parseType(of[1])
+	if err != nil {
+		return nil, err
+	}
+	switch name {
+	case "list":
+		return tftypes.List{ElementType: element}, nil
+	case "set":
+		return tftypes.Set{ElementType: element}, nil
+	case "map":
+		return tftypes.Map{ElementType: element}, nil
+	}
+	return nil, fmt.Errorf("type %q of something is not one that is known", name)
+}
+
+func parseObject(text json.RawMessage) (tftypes.Type, error) {
+	var attributes map[string]json.RawMessage
+	if json.Unmarshal(text, &attributes) != nil {
+		return nil, errors.New("an object's type: want its attributes' types by name")
+	}
+	types := map[string]tftypes.Type{}
+	for name, text := range attributes {
+		t, err := parseType(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		types[name] = t
+	}
+	return tftypes.Object{AttributeTypes: types}, nil
 }

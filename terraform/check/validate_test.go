@@ -94,7 +94,7 @@ func TestValidationFindsMistakes(t *testing.T) {
 		{"a number that is none", "pubsub.tf", "max_delivery_attempts = 100", `max_delivery_attempts = "many"`, "a number is required"},
 		{"a truth that is none", "pubsub.tf", "enable_message_ordering      = false", `enable_message_ordering = "off"`, "a bool is required"},
 		{"a list for a text", "run.tf", `uri         = "`, `uri = ["x"]` + "\nbody = \"", "string required"},
-		{"a text for a list", "run.tf", `args  = ["--once"]`, `args = "--once"`, "list of string required"},
+		{"a text for a list", "run.tf", "args  = each.value.args", `args = "--once"`, "list of string required"},
 		{"a missing argument", "storage.tf", "location                    = var.region", "", `The argument "location" is required`},
 		{"a missing argument in a block", "storage.tf", `action { type = "Delete" }`, "action {}", `The argument "type" is required`},
 		{"a missing block", "storage.tf", `condition { age = 1 }`, "", "At least 1 \"condition\" blocks are required"},
@@ -154,6 +154,9 @@ func TestParseSchemasRefuses(t *testing.T) {
 		{"another provider's", `{"provider_schemas":{"registry.terraform.io/hashicorp/aws":{}}}`, "none of " + Source},
 		{"an unknown type", of(`{"attributes":{"a":{"type":"text"}}}`), "google_x: a:"},
 		{"no type", of(`{"attributes":{"a":{}}}`), "google_x: a:"},
+		{"an unknown collection", of(`{"attributes":{"a":{"type":["bag","string"]}}}`), "google_x: a:"},
+		{"a wrong object", of(`{"attributes":{"a":{"type":["object",7]}}}`), "google_x: a:"},
+		{"an unknown type in an object", of(`{"attributes":{"a":{"type":["list",["object",{"b":"text"}]]}}}`), "google_x: a: b:"},
 		{"an unknown nesting", of(`{"block_types":{"b":{"nesting_mode":"bag","block":{}}}}`), `b: nesting mode "bag"`},
 		{"an unknown type within", of(`{"block_types":{"b":{"nesting_mode":"set","block":{"attributes":{"a":{"type":["list"]}}}}}}`), "b: a:"},
 	} {
