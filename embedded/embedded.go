@@ -51,6 +51,14 @@ type Config struct {
 	SkipDamage   bool             // open a damaged journal without what is damaged, instead of refusing
 	Faults       FaultPlan        // how to misbehave, for tests
 	Clock        func() time.Time // time.Now
+
+	disk *testDisk
+}
+
+// A testDisk stands between a server and its disk.
+type testDisk struct {
+	open func(name string, flag int, perm os.FileMode) (journal.File, error)
+	free func(dir string) (uint64, error)
 }
 
 // A Server is a running Pub/Sub server.
@@ -67,7 +75,7 @@ type Server struct {
 	random    *rand.Rand // used while opening and under admin only
 	faults    Faults
 	counts    counts
-	openFile  func(name string, flag int, perm os.FileMode) (journal.File, error) // nil, but in tests
+	openFile  func(name string, flag int, perm os.FileMode) (journal.File, error) // nil: the journal's own
 	lock      *dirLock
 	listener  net.Listener
 	grpc      *grpc.Server
@@ -137,6 +145,9 @@ func newServer(cfg Config) *Server {
 		state:   newState(),
 		served:  make(chan error, 1), closing: make(chan struct{}),
 		clockWake: make(chan struct{}, 1), deadWake: make(chan struct{}, 1), trimWake: make(chan struct{}, 1),
+	}
+	if cfg.disk != nil {
+		s.openFile, s.freeBytes = cfg.disk.open, cfg.disk.free
 	}
 	if s.log == nil {
 		s.log = zap.NewNop()

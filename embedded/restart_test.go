@@ -289,4 +289,3 @@ func TestTheTemporaryDirectoryGoes(t *testing.T) {
 		t.Errorf("%s is still there: %v", s.Dir(), err)
 	}
 }
-
