@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/buffetbot/ingest/objstore"
@@ -99,6 +100,26 @@ func TestRetriesAreCounted(t *testing.T) {
 	expect(t, families, "store_operations_total", map[string]float64{
 		"operation=create outcome=ok store=data": 2, "operation=read outcome=failed store=data": 1, "operation=list outcome=failed store=data": 1,
 	})
+}
+
+// The time of a listing is the store's, not its reader's.
+func TestDurations(t *testing.T) {
+	tel := started(t, Config{})
+	synctest.Test(t, func(t *testing.T) {
+		mem := objstore.NewMem()
+		s := Store(&objtest.Faults{Store: mem, FailAt: -1, Delay: 2 * time.Second}, "data")
+		if _, err := s.Create(t.Context(), "a", nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		for range s.List(t.Context(), "", "") {
+			time.Sleep(time.Minute)
+		}
+	})
+	for _, m := range scrape(t, tel)["store_operation_duration_seconds"].GetMetric() {
+		if took := m.GetHistogram().GetSampleSum(); took != 2 {
+			t.Errorf("%v took %v s, want 2", m.GetLabel(), took)
+		}
+	}
 }
 
 func TestOutcomes(t *testing.T) {
