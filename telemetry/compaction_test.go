@@ -44,7 +44,9 @@ func TestACompactionIsMeasured(t *testing.T) {
 	mem, messages := objstore.NewMem(), trades(30, time.Hour, nil)
 	fill(t, mem, messages)
 	fill(t, mem, messages) // delivered again
-	faults := &objtest.Faults{Store: mem, Times: -1, Match: func(op, name string) bool { return op == "create" && strings.HasPrefix(name, "processed/") && strings.HasSuffix(name, ".parquet") }}
+	faults := &objtest.Faults{Store: mem, Times: -1, Match: func(op, name string) bool {
+		return op == "create" && strings.HasPrefix(name, "processed/") && strings.HasSuffix(name, ".parquet")
+	}}
 	c := compactor(t, faults)
 	if _, err := c.Run(t.Context(), []string{"market_data"}); err == nil {
 		t.Fatal("compacted into a store that cannot create")
