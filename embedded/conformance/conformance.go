@@ -17,6 +17,7 @@ import (
 
 	pb "cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
@@ -50,8 +51,11 @@ type Env struct {
 
 // Connect opens a connection to a server without security, at host:port.
 func Connect(addr string) (*grpc.ClientConn, error) {
+	again := backoff.DefaultConfig
+	again.BaseDelay, again.MaxDelay = 10*time.Millisecond, 100*time.Millisecond
 	return grpc.NewClient("passthrough:///"+addr,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: again, MinConnectTimeout: time.Second}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(32<<20), grpc.MaxCallSendMsgSize(32<<20)))
 }
 
