@@ -146,13 +146,27 @@ func letterRows(letters []deadletter.Letter) [][]string {
 // shownID is how much of an id a table shows; show takes it.
 const shownID = 12
 
+// lettersTable leaves out what a narrow terminal has no room for; show has it all.
 func lettersTable(w io.Writer, letters []deadletter.Letter, limit int) error {
+	total := width(w)
+	columns := []letterColumn{{"ID", shownID}, {"PUBLISHED", 19}, {"TYPE", 12}, {"REASON", 19}, {"FIELD", 16}, {"VALUE", 18}}
+	if total >= 150 {
+		columns = append(columns, letterColumn{"SOURCE", 14})
+	}
+	if total >= 120 {
+		columns = append(columns, letterColumn{"WHY", 0})
+	}
 	rows := make([][]string, len(letters))
 	for i, l := range letters {
-		rows[i] = []string{l.ID[:min(len(l.ID), shownID)], l.PublishedAt.Format("2006-01-02 15:04:05"), l.DataType, string(l.Reason), l.Field, l.Value, l.Attributes["source"], l.Explanation}
+		rows[i] = []string{l.ID[:min(len(l.ID), shownID)], l.PublishedAt.Format(time.DateTime), l.DataType, string(l.Reason), l.Field, l.Value}
+		if total >= 150 {
+			rows[i] = append(rows[i], l.Attributes["source"])
+		}
+		if total >= 120 {
+			rows[i] = append(rows[i], l.Explanation)
+		}
 	}
-	columns := []letterColumn{{"ID", shownID}, {"PUBLISHED", 19}, {"TYPE", 14}, {"REASON", 20}, {"FIELD", 16}, {"VALUE", 20}, {"SOURCE", 12}, {"WHY", 0}}
-	if err := writeTable(w, columns, rows, width(w)); err != nil {
+	if err := writeTable(w, columns, rows, total); err != nil {
 		return err
 	}
 	more := ""
