@@ -61,12 +61,12 @@ variable "soft_delete_days" {
 }
 
 variable "image_ingestor" {
-  description = "Container image of the ingestor, best with its digest (Dockerfile, target ingestor)."
+  description = "Container image of the ingestor, best with its digest (terraform/Dockerfile, target ingestor)."
   type        = string
 }
 
 variable "image_compactor" {
-  description = "Container image of the compactor, best with its digest (Dockerfile, target compactor)."
+  description = "Container image of the compactor, best with its digest (terraform/Dockerfile, target compactor)."
   type        = string
 }
 
