@@ -32,6 +32,7 @@ var floors = map[string]int{
 	"compaction": 10,
 	"sweep":      10,
 	"query":      11,
+	"fsck":       11,
 	"backfill":   12,
 	"gcp":        12,
 	"embedded":   12,

@@ -10,91 +10,28 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/buffetbot/ingest/columnar"
-	"github.com/buffetbot/ingest/compaction"
+	"github.com/buffetbot/ingest/compaction/laketest"
 	"github.com/buffetbot/ingest/objstore"
 	"github.com/buffetbot/ingest/objstore/objtest"
 	"github.com/buffetbot/ingest/partition"
-	"github.com/buffetbot/ingest/schema"
 	"github.com/buffetbot/ingest/sweep"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const market = "market_data"
+const market = laketest.Market
 
-var start = time.Date(2024, 1, 15, 12, 0, 0, 0, time.UTC)
-
-// A lake is a bucket and its archive under one clock that the test moves.
+// A lake is one with an archive.
 type lake struct {
-	t        testing.TB
-	store    *objstore.Mem
-	archive  *objstore.Mem
-	registry *schema.Registry
-	def      *schema.Definition
-	now      time.Time
-	seq      int
-	rows     map[string]bool // the model: identities that were made durable
+	*laketest.Lake
+	t              testing.TB
+	store, archive *objstore.Mem
 }
 
 func newLake(t testing.TB) *lake {
-	t.Helper()
-	registry, err := schema.Builtin()
-	if err != nil {
-		t.Fatal(err)
-	}
-	def, _ := registry.Latest(market)
-	l := &lake{t: t, store: objstore.NewMem(), archive: objstore.NewMem(), registry: registry, def: def, now: start, rows: map[string]bool{}}
-	clock := func() time.Time { l.now = l.now.Add(time.Millisecond); return l.now }
-	l.store.Clock, l.archive.Clock = clock, clock
+	l := &lake{Lake: laketest.New(t), t: t, archive: objstore.NewMem()}
+	l.store, l.archive.Clock = l.Store, l.Clock
 	return l
-}
-
-// ingest makes a raw object of rows of a day, one message each.
-func (l *lake) ingest(day int, ids ...string) string {
-	l.t.Helper()
-	l.seq++
-	at := start.AddDate(0, 0, -day)
-	rows := schema.NewColumns(l.def)
-	decoder := l.def.NewDecoder(schema.Standard)
-	for _, id := range ids {
-		record := fmt.Sprintf(`{"symbol":"S%s","timestamp":%q,"price":1.5,"source":"x"}`, id, at.Format(time.RFC3339))
-		if rejected := decoder.Decode(&schema.Message{ID: id, Data: []byte(record), PublishTime: start}, rows); len(rejected) > 0 {
-			l.t.Fatal(rejected[0].Explanation)
-		}
-		l.rows["m:"+id] = true
-	}
-	rec, err := columnar.Sort(rows.Record(), l.def)
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	data, sum, err := columnar.Encode(rec, l.def)
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	name := partition.RawName{
-		Key: partition.Key{Type: market, Day: partition.DayOf(at.UnixMicro())}, Category: l.def.Category, Multi: true,
-		Time: at.UnixMicro(), Major: l.def.Version.Major, Writer: "w", Seq: l.seq,
-	}.String()
-	if _, err := l.store.Create(context.Background(), name, data, sum.Metadata()); err != nil {
-		l.t.Fatal(err)
-	}
-	return name
-}
-
-func (l *lake) clock() time.Time { return l.now }
-
-func (l *lake) compactOn(store objstore.ReadWriter) error {
-	c := &compaction.Compactor{Store: store, Registry: l.registry, Clock: l.clock}
-	_, err := c.Run(context.Background(), []string{market})
-	return err
-}
-
-func (l *lake) compact() {
-	l.t.Helper()
-	if err := l.compactOn(l.store); err != nil {
-		l.t.Fatal(err)
-	}
 }
 
 func (l *lake) sweepOn(store, archive objstore.Store, o sweep.Options) (sweep.TableReport, error) {
@@ -112,84 +49,11 @@ func (l *lake) sweep(o sweep.Options) sweep.TableReport {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	l.check()
+	l.Check()
 	return r
 }
 
-func (l *lake) pass(d time.Duration) { l.now = l.now.Add(d) }
-
-func (l *lake) snapshot() *partition.Snapshot {
-	l.t.Helper()
-	s, err := partition.OpenTable(l.store, market, l.clock).Load(context.Background())
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	return s
-}
-
-// check sees that every row of the model is in the lake once, and that the table
-// keeps its promises.
-func (l *lake) check() {
-	l.t.Helper()
-	ctx := context.Background()
-	raw, err := partition.ListRaw(ctx, l.store, market)
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	s := l.snapshot()
-	violations, err := compaction.Check{Store: l.store, Definition: l.def, Snapshot: s, Raw: raw}.All(ctx)
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	for _, v := range violations {
-		l.t.Error(v)
-	}
-	seen := map[string]bool{}
-	take := func(name string, r objstore.Reader) {
-		data, err := r.Read(ctx, name, 0, -1)
-		if err != nil {
-			l.t.Fatalf("read %s: %v", name, err)
-		}
-		f, err := columnar.OpenBytes(name, data)
-		if err != nil {
-			l.t.Fatal(err)
-		}
-		rec, err := f.Read(ctx, l.def, nil, nil)
-		if err != nil {
-			l.t.Fatal(err)
-		}
-		column := rec.Column(l.def.Field(schema.ColID))
-		for row := range int(rec.NumRows()) {
-			seen[column.ValueStr(row)] = true
-		}
-	}
-	for _, f := range s.Files(nil) {
-		take(f.ObjectName(), l.store)
-	}
-	for _, f := range raw {
-		if !s.Consumed(f.Name) {
-			take(f.Name, l.store)
-		}
-	}
-	for id := range l.rows {
-		if !seen[id] {
-			l.t.Errorf("row %s is lost", id)
-		}
-	}
-}
-
-// names are the objects of a store below a prefix.
-func names(t testing.TB, store objstore.Reader, prefix string) []string {
-	t.Helper()
-	var all []string
-	for o, err := range store.List(context.Background(), prefix, "") {
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, o.Name)
-	}
-	return all
-}
+var names = laketest.Names
 
 func raws(t testing.TB, s objstore.Reader) int { return len(names(t, s, "raw/")) }
 func dataFiles(t testing.TB, s objstore.Reader) int {
@@ -202,14 +66,14 @@ func logObjects(t testing.TB, s objstore.Reader) int {
 func TestWhatIsDueGoesWhenItIsDue(t *testing.T) {
 	l := newLake(t)
 	o := sweep.Options{Grace: time.Hour}
-	first := l.ingest(0, "a", "b")
-	l.compact()
-	l.ingest(0, "c") // not consumed
+	first := l.Ingest(0, "a", "b")
+	l.Compact()
+	l.Ingest(0, "c") // not consumed
 
 	if r := l.sweep(o); r.Raw.Objects != 0 || raws(t, l.store) != 2 {
 		t.Fatalf("within the grace: %+v", r)
 	}
-	l.pass(time.Hour)
+	l.Pass(time.Hour)
 	if r := l.sweep(o); r.Raw.Objects != 1 || r.Archived.Objects != 1 || r.Raw.Bytes == 0 {
 		t.Fatalf("after the grace: %+v", r)
 	}
@@ -219,15 +83,15 @@ func TestWhatIsDueGoesWhenItIsDue(t *testing.T) {
 	if raws(t, l.store) != 1 {
 		t.Error("what was not consumed is gone, or what was is there")
 	}
-	l.compact() // replaces the one file by another
+	l.Compact() // replaces the one file by another
 	if dataFiles(t, l.store) != 2 {
 		t.Fatal("no file was replaced: the test tests nothing")
 	}
-	l.pass(167 * time.Hour)
+	l.Pass(167 * time.Hour)
 	if r := l.sweep(o); r.Removed.Objects != 0 {
 		t.Errorf("within the retention: %+v", r)
 	}
-	l.pass(2 * time.Hour)
+	l.Pass(2 * time.Hour)
 	if r := l.sweep(o); r.Removed.Objects != 1 || dataFiles(t, l.store) != 1 {
 		t.Errorf("after the retention: %+v", r)
 	}
@@ -238,14 +102,14 @@ func TestWhatIsDueGoesWhenItIsDue(t *testing.T) {
 
 func TestOrphansGoBehindAFence(t *testing.T) {
 	l := newLake(t)
-	l.ingest(0, "a")
-	l.compact()
-	l.ingest(0, "b")
+	l.Ingest(0, "a")
+	l.Compact()
+	l.Ingest(0, "b")
 	// A compactor uploads and dies before its commit.
 	dead := &objtest.Faults{Store: l.store, FailAt: 0, Times: -1, Match: func(op, name string) bool {
 		return op == "create" && strings.Contains(name, "_delta_log")
 	}}
-	if err := l.compactOn(dead); err == nil {
+	if err := l.CompactOn(dead); err == nil {
 		t.Fatal("the commit was to fail")
 	}
 	if dataFiles(t, l.store) != 2 {
@@ -254,30 +118,30 @@ func TestOrphansGoBehindAFence(t *testing.T) {
 	if r := l.sweep(sweep.Options{}); r.Orphans.Objects != 0 || r.Fence != 0 {
 		t.Fatalf("a young orphan: %+v", r)
 	}
-	l.pass(25 * time.Hour)
+	l.Pass(25 * time.Hour)
 	if r := l.sweep(sweep.Options{}); r.Orphans.Objects != 1 || r.Fence == 0 || dataFiles(t, l.store) != 1 {
 		t.Fatalf("an old orphan: %+v", r)
 	}
-	if l.snapshot().Fence() < 0 {
+	if l.Snapshot().Fence() < 0 {
 		t.Error("the fence is not in the table")
 	}
 	// The same rows again, planned behind the fence: another name (P1), so no
 	// deletion that is under way can hit it.
-	l.compact()
-	l.check()
+	l.Compact()
+	l.Check()
 }
 
 // An upload of before the fence may come late, and the same plan again: behind the
 // fence nothing may name it.
 func TestAnOrphanAtTheFenceStays(t *testing.T) {
 	l := newLake(t)
-	l.ingest(0, "a")
-	l.compact()
-	l.pass(25 * time.Hour)
-	s := l.snapshot()
+	l.Ingest(0, "a")
+	l.Compact()
+	l.Pass(25 * time.Hour)
+	s := l.Snapshot()
 	put := func(planned int64) string {
 		name := partition.ProcessedName{
-			Key: partition.Key{Type: market, Day: partition.DayOf(start.UnixMicro())}, Category: "market", First: "A", Last: "A", Major: 1,
+			Key: partition.Key{Type: market, Day: partition.DayOf(laketest.Start.UnixMicro())}, Category: "market", First: "A", Last: "A", Major: 1,
 			Hash: fmt.Sprintf("%016x", planned), Planned: planned,
 		}.String()
 		if _, err := l.store.Create(context.Background(), name, []byte("x"), nil); err != nil {
@@ -286,10 +150,10 @@ func TestAnOrphanAtTheFenceStays(t *testing.T) {
 		return name
 	}
 	below := put(s.Version)
-	l.pass(25 * time.Hour)
+	l.Pass(25 * time.Hour)
 	r := l.sweep(sweep.Options{})
 	at := put(r.Fence)
-	l.pass(time.Hour)
+	l.Pass(time.Hour)
 	l.sweep(sweep.Options{})
 	left := names(t, l.store, "processed/")
 	if slices.Contains(left, below) || !slices.Contains(left, at) {
@@ -299,8 +163,8 @@ func TestAnOrphanAtTheFenceStays(t *testing.T) {
 
 func TestNothingForeignOrDamagedIsDeleted(t *testing.T) {
 	l := newLake(t)
-	raw := l.ingest(0, "a")
-	l.compact()
+	raw := l.Ingest(0, "a")
+	l.Compact()
 	foreign := "processed/" + market + "/year=2024/month=01/day=15/part-00000-of-spark.snappy.parquet"
 	if _, err := l.store.Create(t.Context(), foreign, []byte("x"), nil); err != nil {
 		t.Fatal(err)
@@ -309,7 +173,7 @@ func TestNothingForeignOrDamagedIsDeleted(t *testing.T) {
 	if _, err := l.archive.Create(t.Context(), raw, []byte("other"), nil); err != nil {
 		t.Fatal(err)
 	}
-	l.pass(1000 * time.Hour)
+	l.Pass(1000 * time.Hour)
 	r := l.sweep(sweep.Options{})
 	if len(r.Kept) != 2 || raws(t, l.store) != 1 || !slices.Contains(names(t, l.store, "processed/"), foreign) {
 		t.Errorf("report %+v", r)
@@ -323,9 +187,9 @@ func TestNothingForeignOrDamagedIsDeleted(t *testing.T) {
 
 func TestACorruptReadIsNotArchived(t *testing.T) {
 	l := newLake(t)
-	l.ingest(0, "a")
-	l.compact()
-	l.pass(2 * time.Hour)
+	l.Ingest(0, "a")
+	l.Compact()
+	l.Pass(2 * time.Hour)
 	corrupt := &objtest.Faults{Store: l.store, FailAt: 0, Times: -1, Mode: objtest.Corrupt, Match: func(op, name string) bool {
 		return op == "read" && strings.HasPrefix(name, "raw/")
 	}}
@@ -338,14 +202,14 @@ func TestACorruptReadIsNotArchived(t *testing.T) {
 func TestTheLogKeepsItsRetention(t *testing.T) {
 	l := newLake(t)
 	for i := range 45 {
-		l.ingest(i%3, fmt.Sprint("r", i))
-		l.compact()
-		l.pass(24 * time.Hour)
+		l.Ingest(i%3, fmt.Sprint("r", i))
+		l.Compact()
+		l.Pass(24 * time.Hour)
 	}
-	before := l.snapshot()
+	before := l.Snapshot()
 	had := logObjects(t, l.store)
 	r := l.sweep(sweep.Options{})
-	after := l.snapshot()
+	after := l.Snapshot()
 	if r.Fence > 0 {
 		had++
 	}
@@ -356,19 +220,19 @@ func TestTheLogKeepsItsRetention(t *testing.T) {
 		t.Errorf("version %d with %d files became %d with %d", before.Version, len(before.Files(nil)), after.Version, len(after.Files(nil)))
 	}
 	// Every version of the last 30 days can still be read.
-	history, err := partition.OpenTable(l.store, market, l.clock).History(t.Context(), 0)
+	history, err := partition.OpenTable(l.store, market, l.Clock).History(t.Context(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	oldest := history[len(history)-1]
-	if l.now.Sub(oldest.Time) < 30*24*time.Hour {
+	if l.Now.Sub(oldest.Time) < 30*24*time.Hour {
 		t.Errorf("the oldest version left, %d, is of %v", oldest.Version, oldest.Time)
 	}
 	for _, v := range history {
-		if l.now.Sub(v.Time) > 30*24*time.Hour {
+		if l.Now.Sub(v.Time) > 30*24*time.Hour {
 			continue
 		}
-		if _, err := partition.OpenTable(l.store, market, l.clock).LoadVersion(t.Context(), v.Version); err != nil {
+		if _, err := partition.OpenTable(l.store, market, l.Clock).LoadVersion(t.Context(), v.Version); err != nil {
 			t.Errorf("version %d of %v: %v", v.Version, v.Time, err)
 		}
 	}
@@ -377,30 +241,30 @@ func TestTheLogKeepsItsRetention(t *testing.T) {
 func TestMarksOfWhatIsGoneAreForgotten(t *testing.T) {
 	l := newLake(t)
 	for i := range 1100 {
-		l.ingest(0, fmt.Sprint("r", i))
+		l.Ingest(0, fmt.Sprint("r", i))
 	}
-	l.compact()
-	l.pass(2 * time.Hour)
+	l.Compact()
+	l.Pass(2 * time.Hour)
 	l.sweep(sweep.Options{})
 	if r := l.sweep(sweep.Options{}); r.Forgotten != 1100 {
 		t.Errorf("report %+v", r)
 	}
-	if n := len(l.snapshot().Txns); n > 10 {
+	if n := len(l.Snapshot().Txns); n > 10 {
 		t.Errorf("%d marks are left", n)
 	}
-	l.ingest(0, "more")
-	l.compact()
-	l.check()
+	l.Ingest(0, "more")
+	l.Compact()
+	l.Check()
 }
 
 func TestADryRunChangesNothing(t *testing.T) {
 	l := newLake(t)
-	l.ingest(0, "a")
-	l.compact()
-	l.ingest(0, "b")
-	l.pass(time.Hour)
-	l.compact()
-	l.pass(time.Hour)
+	l.Ingest(0, "a")
+	l.Compact()
+	l.Ingest(0, "b")
+	l.Pass(time.Hour)
+	l.Compact()
+	l.Pass(time.Hour)
 	l.sweep(sweep.Options{Grace: 100 * time.Hour}) // so that it knows of a later time
 	before := names(t, l.store, "")
 	r := l.sweep(sweep.Options{DryRun: true})
@@ -418,32 +282,32 @@ func TestKilledAtAnyStep(t *testing.T) {
 	for _, lost := range []bool{false, true} {
 		for k := 0; ; k++ {
 			l := newLake(t)
-			l.ingest(0, "a", "b")
-			l.ingest(1, "c")
-			l.compact()
-			l.ingest(0, "d")
-			l.compact()
+			l.Ingest(0, "a", "b")
+			l.Ingest(1, "c")
+			l.Compact()
+			l.Ingest(0, "d")
+			l.Compact()
 			dead := &objtest.Faults{Store: l.store, FailAt: 0, Times: -1, Match: func(op, name string) bool {
 				return op == "create" && strings.Contains(name, "_delta_log")
 			}}
-			l.ingest(1, "e")
-			if err := l.compactOn(dead); err == nil {
+			l.Ingest(1, "e")
+			if err := l.CompactOn(dead); err == nil {
 				t.Fatal("the commit was to fail")
 			}
-			l.pass(200 * time.Hour)
+			l.Pass(200 * time.Hour)
 			faults := &objtest.Faults{Store: l.store, FailAt: k, Times: -1, Lost: lost}
 			_, _ = l.sweepOn(faults, l.archive, sweep.Options{Workers: 1})
-			l.check()
+			l.Check()
 			if t.Failed() {
 				t.Fatalf("lost=%v, killed at operation %d", lost, k)
 			}
 			l.sweep(sweep.Options{})
-			l.pass(25 * time.Hour)
+			l.Pass(25 * time.Hour)
 			l.sweep(sweep.Options{})
 			if n := raws(t, l.store); n != 1 { // the one that is not consumed
 				t.Fatalf("lost=%v, operation %d: %d raw objects are left", lost, k, n)
 			}
-			if n, live := dataFiles(t, l.store), len(l.snapshot().Files(nil)); n != live {
+			if n, live := dataFiles(t, l.store), len(l.Snapshot().Files(nil)); n != live {
 				t.Fatalf("lost=%v, operation %d: %d data objects, %d live", lost, k, n, live)
 			}
 			if n := len(names(t, l.archive, "")); n != 3 {
@@ -459,11 +323,11 @@ func TestKilledAtAnyStep(t *testing.T) {
 // Two sweepers at once, one of which read its snapshot long ago, do no harm.
 func TestAPausedSweeperGoesOn(t *testing.T) {
 	l := newLake(t)
-	l.ingest(0, "a")
-	l.compact()
-	l.ingest(0, "b")
-	l.compact()
-	l.pass(200 * time.Hour)
+	l.Ingest(0, "a")
+	l.Compact()
+	l.Ingest(0, "b")
+	l.Compact()
+	l.Pass(200 * time.Hour)
 	gate := &pausing{Store: l.store, at: "remove", reached: make(chan struct{}), goOn: make(chan struct{})}
 	done := make(chan error)
 	go func() {
@@ -471,18 +335,18 @@ func TestAPausedSweeperGoesOn(t *testing.T) {
 		done <- err
 	}()
 	<-gate.reached
-	l.pass(1000 * time.Hour)
+	l.Pass(1000 * time.Hour)
 	for i := range 12 {
-		l.ingest(0, fmt.Sprint("later", i))
-		l.compact()
+		l.Ingest(0, fmt.Sprint("later", i))
+		l.Compact()
 		l.sweep(sweep.Options{})
-		l.pass(100 * time.Hour)
+		l.Pass(100 * time.Hour)
 	}
 	close(gate.goOn)
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	l.check()
+	l.Check()
 }
 
 // A pausing store stops at its first operation of a kind.
@@ -504,8 +368,8 @@ func (p *pausing) Remove(ctx context.Context, name string, match objstore.Genera
 
 func TestWithoutATableNothingHappens(t *testing.T) {
 	l := newLake(t)
-	l.ingest(0, "a")
-	l.pass(1000 * time.Hour)
+	l.Ingest(0, "a")
+	l.Pass(1000 * time.Hour)
 	r, err := l.sweepOn(l.store, l.archive, sweep.Options{})
 	if err != nil || !r.Nothing() || raws(t, l.store) != 1 {
 		t.Errorf("%v, %+v", err, r)
