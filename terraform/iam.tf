@@ -49,6 +49,7 @@ locals {
     "operator reads the archive"             = { who = "operator", bucket = "archive", role = local.read }
     "operator reads backups"                 = { who = "operator", bucket = "backup", role = local.read }
     "operator adds, restores"                = { who = "operator", bucket = "data", role = local.create }
+    "operator tries the temp bucket"         = { who = "operator", bucket = "temp", role = "roles/storage.objectUser" }
     "operator backs up"                      = { who = "operator", bucket = "backup", role = local.create }
     }, {
     # Type by type, so that dead letters, with whatever somebody sent, stay closed.
@@ -94,6 +95,13 @@ resource "google_project_iam_custom_role" "consume" {
   permissions = ["pubsub.subscriptions.consume", "pubsub.subscriptions.get"]
 }
 
+# What a subscription or topic is, without a message of it.
+resource "google_project_iam_custom_role" "look" {
+  role_id     = replace("${var.name}_pubsub_look", "-", "_")
+  title       = "${var.name}: look at a subscription or topic"
+  permissions = ["pubsub.subscriptions.get", "pubsub.topics.get"]
+}
+
 resource "google_storage_bucket_iam_member" "grant" {
   for_each = local.grants
   bucket   = local.buckets[each.value.bucket]
@@ -112,13 +120,22 @@ resource "google_storage_bucket_iam_member" "grant" {
   }
 }
 
-# The ingestor receives from every subscription, …
-resource "google_pubsub_subscription_iam_member" "ingestor_receives" {
-  for_each = merge(
+locals {
+  subscriptions = merge(
     { for t, s in google_pubsub_subscription.ingest : t => s.name },
     { for t, s in google_pubsub_subscription.undelivered : "${t} undelivered" => s.name },
     { dead_letters = google_pubsub_subscription.dead_letters.name },
   )
+  topics = merge(
+    { for k, t in google_pubsub_topic.data : k => t.name },
+    { for k, t in google_pubsub_topic.undelivered : "${k} undelivered" => t.name },
+    { dead_letters = google_pubsub_topic.dead_letters.name },
+  )
+}
+
+# The ingestor receives from every subscription, …
+resource "google_pubsub_subscription_iam_member" "ingestor_receives" {
+  for_each     = local.subscriptions
   subscription = each.value
   role         = google_project_iam_custom_role.consume.id
   member       = google_service_account.program["ingestor"].member
@@ -140,6 +157,21 @@ resource "google_pubsub_topic_iam_member" "publish" {
   topic  = google_pubsub_topic.data[each.value.topic].name
   role   = "roles/pubsub.publisher"
   member = each.value.member
+}
+
+# The operator sees whether all is there (buffetctl config check), and takes no message.
+resource "google_pubsub_subscription_iam_member" "operator_looks" {
+  for_each     = local.subscriptions
+  subscription = each.value
+  role         = google_project_iam_custom_role.look.id
+  member       = google_service_account.program["operator"].member
+}
+
+resource "google_pubsub_topic_iam_member" "operator_looks" {
+  for_each = local.topics
+  topic    = each.value
+  role     = google_project_iam_custom_role.look.id
+  member   = google_service_account.program["operator"].member
 }
 
 # People act as an account; they hold no rights of their own.

@@ -9,6 +9,7 @@ import (
 const (
 	listRole    = "google_project_iam_custom_role.list.id"
 	removeRole  = "google_project_iam_custom_role.remove.id"
+	lookRole    = "google_project_iam_custom_role.look.id"
 	consumeRole = "google_project_iam_custom_role.consume.id"
 )
 
@@ -18,7 +19,7 @@ func grants(m *module) []string {
 		"roles/storage.objectCreator": true, "roles/storage.objectViewer": true, "roles/storage.objectUser": true,
 		"roles/pubsub.publisher": true, "roles/pubsub.subscriber": true, "roles/cloudkms.cryptoKeyEncrypterDecrypter": true,
 		"roles/iam.serviceAccountTokenCreator": true, "roles/run.invoker": true,
-		listRole: true, removeRole: true, consumeRole: true,
+		listRole: true, removeRole: true, consumeRole: true, lookRole: true,
 	}
 	for _, r := range m.resources {
 		if role := r.value("role"); !role.IsNull() {
@@ -58,10 +59,16 @@ func grants(m *module) []string {
 // delivery says which subscriptions and topics the programs cannot use, or may and should not.
 func delivery(m *module) []string {
 	var c complaints
-	const ingestor = "google_service_account.program[ingestor].member"
+	const ingestor, operator = "google_service_account.program[ingestor].member", "google_service_account.program[operator].member"
 	for _, s := range m.of("google_pubsub_subscription") {
-		c.unless(m.granted("google_pubsub_subscription_iam_member", "subscription", s.node().text("name"), consumeRole, ingestor) ||
-			m.granted("google_pubsub_subscription_iam_member", "subscription", s.address+".name", consumeRole, ingestor), "%s: the ingestor may not receive from it", s.address)
+		may := func(role, who string) bool {
+			return m.granted("google_pubsub_subscription_iam_member", "subscription", s.address+".name", role, who)
+		}
+		c.unless(may(consumeRole, ingestor), "%s: the ingestor may not receive from it", s.address)
+		c.unless(may(lookRole, operator), "%s: the operator may not look at it", s.address)
+	}
+	for _, t := range m.of("google_pubsub_topic") {
+		c.unless(m.granted("google_pubsub_topic_iam_member", "topic", t.address+".name", lookRole, operator), "%s: the operator may not look at it", t.address)
 	}
 	for _, r := range m.of("google_pubsub_topic_iam_member") {
 		n := r.node()

@@ -61,6 +61,8 @@ func TestRulesFindMistakes(t *testing.T) {
 		{"all of data", grant, "iam.tf", `bucket = "temp", role = "roles/storage.objectUser"`, `bucket = "data", role = "roles/storage.objectUser"`, "may do anything in data"},
 		{"analysts as operator", grant, "iam.tf", `account = "reader", member`, `account = "operator", member`, "group:analysts as operator"},
 		{"an ingestor that cannot receive", grant, "iam.tf", "{ dead_letters = google_pubsub_subscription.dead_letters.name },", "", "google_pubsub_subscription.dead_letters: the ingestor may not receive"},
+		{"an operator that cannot look at subscriptions", grant, "iam.tf", `"${t} undelivered" => s.name }`, `"${t} undelivered" => "x" }`, "google_pubsub_subscription.undelivered[forecasts]: the operator may not look"},
+		{"an operator that cannot look at topics", grant, "iam.tf", "{ for k, t in google_pubsub_topic.data : k => t.name },", "", "google_pubsub_topic.data[forecasts]: the operator may not look"},
 		{"an ingestor that cannot reject", grant, "iam.tf", "topic  = google_pubsub_topic.dead_letters.name", `topic = google_pubsub_topic.data["forecasts"].name`, "may not publish dead letters"},
 
 		{"a condition on another bucket", condition, "iam.tf", `local.buckets[condition.value.bucket]}/objects`, `local.buckets["temp"]}/objects`, "condition on bucket temp"},

@@ -304,8 +304,26 @@ func outputs(m *module) []string {
 		},
 		"deployment_variables": {"GOOGLE_CLOUD_PROJECT": "my-project"},
 	} {
+		if output == "storage_config" {
+			read := outputFields(m)
+			c.unless(slices.Equal(read, slices.Sorted(maps.Keys(want))), "package config reads %q of storage_config", read)
+		}
 		v, ok := m.outputs[output]
 		c.unless(ok && maps.Equal(fields(v), want), "output %s is %v, want %v", output, v, want)
 	}
 	return c
+}
+
+// outputFields are the fields of storage_config that package config reads.
+func outputFields(m *module) []string {
+	text, err := os.ReadFile("../../config/terraform.go")
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	var all []string
+	for _, match := range regexp.MustCompile(`"GCS_\w+":\s+"(\w+)"`).FindAllStringSubmatch(string(text), -1) {
+		all = append(all, match[1])
+	}
+	slices.Sort(all)
+	return all
 }
