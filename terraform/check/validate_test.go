@@ -31,8 +31,10 @@ var stub = sync.OnceValues(func() (config string, err error) {
 func TestMain(m *testing.M) {
 	flag.Parse()
 	code := m.Run()
-	if config, err := stub(); *terraform != "" && err == nil {
-		os.RemoveAll(filepath.Dir(config))
+	if *terraform != "" {
+		if config, err := stub(); err == nil {
+			os.RemoveAll(filepath.Dir(config))
+		}
 	}
 	os.Exit(code)
 }
