@@ -4,7 +4,7 @@ BIN := bin
 LAKE ?= ./lake
 TERRAFORM ?= $(shell command -v terraform)
 
-.PHONY: build demo run test check cover bench clean
+.PHONY: build demo run test check cover bench interop clean
 
 build:
 	$(GO) build -o $(BIN)/ ./cmd/...
@@ -34,6 +34,9 @@ cover:
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./schema ./columnar ./pipeline ./compaction ./query
+
+interop:
+	GO="$(GO)" interop/run.sh
 
 clean:
 	rm -rf $(BIN) coverage.out coverage.html
