@@ -8,7 +8,7 @@ locals {
     sweeper   = "Archives and deletes what the tables no longer hold"
     backfill  = "Publishes history"
     reader    = "Reads tables, not dead letters"
-    operator  = "Looks at everything, replays, adds definitions, restores"
+    operator  = "Looks at everything, adds definitions, restores"
     scheduler = "Starts the compactor and the sweeper"
   }
 
