@@ -39,6 +39,7 @@ locals {
     "ingestor reads definitions"             = { who = "ingestor", bucket = "data", role = local.read, prefixes = ["metadata/schemas/"] }
     "sweeper reads the archive"              = { who = "sweeper", bucket = "archive", role = local.read }
     "sweeper archives raw files"             = { who = "sweeper", bucket = "archive", role = local.create }
+    "sweeper overwrites its note"            = { who = "sweeper", bucket = "data", role = local.remove, prefixes = ["metadata/"], suffix = "/sweep.json" }
     "sweeper deletes what was swept"         = { who = "sweeper", bucket = "data", role = local.remove, prefixes = ["raw/", "processed/"] }
     "backfill reads archived files"          = { who = "backfill", bucket = "archive", role = local.read }
     "backfill finds definitions"             = { who = "backfill", bucket = "data", role = local.list }
@@ -62,7 +63,8 @@ locals {
       "${p} finds and reads files"       = { who = p, bucket = "data", role = local.read }
       "${p} writes tables"               = { who = p, bucket = "data", role = local.create, prefixes = ["processed/", "metadata/", "cache/"] }
       "${p} overwrites checkpoint hints" = { who = p, bucket = "data", role = local.remove, prefixes = ["processed/"], suffix = "/_delta_log/_last_checkpoint" }
-      "${p} overwrites manifests, cache" = { who = p, bucket = "data", role = local.remove, prefixes = ["metadata/", "cache/"] }
+      "${p} overwrites manifests"        = { who = p, bucket = "data", role = local.remove, prefixes = ["metadata/"], suffix = "/manifest.json" }
+      "${p} overwrites the cache"        = { who = p, bucket = "data", role = local.remove, prefixes = ["cache/"] }
       "${p} spills large merges"         = { who = p, bucket = "temp", role = "roles/storage.objectUser" }
   }]...))
 }

@@ -88,6 +88,11 @@ func bucketOf(n node) string {
 
 var clause = regexp.MustCompile(`resource\.name\.startsWith\("projects/_/buckets/google_storage_bucket\.(\w+)\.name/objects/([^"]*)"\)`)
 
+var (
+	ending       = regexp.MustCompile(` && resource\.name\.endsWith\("([^"]*)"\)$`)
+	alternatives = regexp.MustCompile(`^\(P( \|\| P)*\)$`)
+)
+
 func conditions(m *module) []string {
 	var c complaints
 	covered := map[string][]string{}
@@ -95,14 +100,18 @@ func conditions(m *module) []string {
 		n := r.node()
 		for _, condition := range n.blocks("condition") {
 			expression := condition.text("expression")
-			rest := clause.ReplaceAllStringFunc(expression, func(one string) string {
+			suffix := ""
+			if match := ending.FindStringSubmatch(expression); match != nil {
+				suffix = match[1]
+			}
+			rest := clause.ReplaceAllStringFunc(ending.ReplaceAllString(expression, ""), func(one string) string {
 				match := clause.FindStringSubmatch(one)
 				c.unless(match[1] == bucketOf(n), "%s: condition on bucket %s, grant on %s", r.address, match[1], bucketOf(n))
-				covered[program(n.text("member"))+" "+n.text("role")] = append(covered[program(n.text("member"))+" "+n.text("role")], match[2])
+				key := program(n.text("member")) + " " + n.text("role")
+				covered[key] = append(covered[key], strings.TrimSuffix(match[2]+"*"+suffix, "*"))
 				return "P"
 			})
-			ok := regexp.MustCompile(`^\(P( \|\| P)*\)( && resource\.name\.endsWith\("/_delta_log/_last_checkpoint"\))?$`).MatchString(rest)
-			c.unless(ok, "%s: condition %s", r.address, expression)
+			c.unless(alternatives.MatchString(rest), "%s: condition %s", r.address, expression)
 			c.unless(strings.Count(expression, "||")+strings.Count(expression, "&&") < 12, "%s: more operators than a condition may have", r.address)
 			c.unless(len(condition.text("title")) <= 100, "%s: title longer than 100", r.address)
 		}
@@ -110,8 +119,9 @@ func conditions(m *module) []string {
 	for key, want := range map[string][]string{
 		"ingestor roles/storage.objectCreator":  {"metadata/write-check", "payloads/", "raw/"},
 		"compactor roles/storage.objectCreator": {"cache/", "metadata/", "processed/"},
-		"compactor " + removeRole:               {"cache/", "metadata/", "processed/"},                       // of processed/ the checkpoint hint alone
-		"sweeper " + removeRole:                 {"cache/", "metadata/", "processed/", "processed/", "raw/"}, // all of processed/, and the hint
+		"compactor " + removeRole:               {"cache/", "metadata/*/manifest.json", "processed/*/_delta_log/_last_checkpoint"},
+		"sweeper " + removeRole: {"cache/", "metadata/*/manifest.json", "metadata/*/sweep.json",
+			"processed/", "processed/*/_delta_log/_last_checkpoint", "raw/"},
 	} {
 		got := slices.Sorted(slices.Values(covered[key]))
 		c.unless(slices.Equal(got, want), "%s: on %q, want %q", key, got, want)
