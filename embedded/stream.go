@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -281,10 +282,24 @@ func (s *Server) modifyAll(sub *subscription, ids []ackID, seconds func(i int) i
 	sub.mu.Lock()
 	defer sub.mu.Unlock()
 	exactly := sub.pb.EnableExactlyOnceDelivery
-	for i, id := range ids {
-		out[i] = sub.modify(id, seconds(i), exactly, now)
+	for _, i := range sub.fromLast(ids) {
+		out[i] = sub.modify(ids[i], seconds(i), exactly, now)
 	}
 	return out
+}
+
+// fromLast is the order in which to look at ack ids: with ordering keys the last
+// message first, for a nack calls back those of its key that follow, and they may
+// be in the same request.
+func (s *subscription) fromLast(ids []ackID) []int {
+	order := make([]int, len(ids))
+	for i := range order {
+		order[i] = i
+	}
+	if s.ordered {
+		slices.SortFunc(order, func(a, b int) int { return cmp.Compare(ids[b].seq, ids[a].seq) })
+	}
+	return order
 }
 
 // ackAll looks at ack ids and returns what became of each, and what is left to
