@@ -27,7 +27,7 @@ type post struct {
 }
 
 // deliver publishes posts and runs an ingestor until all have come into the lake.
-func deliver(t *testing.T, lake *Lake, c IngestConfig, posts ...post) {
+func deliver(t *testing.T, lake *Lake, c IngestConfig, posts ...post) *Ingestor {
 	t.Helper()
 	c.Ingest.IdleExit, c.Ingest.FlushAge = time.Second, 100*time.Millisecond
 	ingestor, err := lake.NewIngestor(t.Context(), c)
@@ -51,6 +51,7 @@ func deliver(t *testing.T, lake *Lake, c IngestConfig, posts ...post) {
 	if err := ingestor.Run(ctx); err != nil {
 		t.Fatal(err)
 	}
+	return ingestor
 }
 
 func collect(t *testing.T, lake *Lake, f LetterFilter) []deadletter.Letter {
@@ -218,10 +219,13 @@ func TestUndeliveredMessagesAreDrained(t *testing.T) {
 	original := map[string]string{"source": "yahoo", "event_id": "e-1"}
 	moved := maps.Clone(original)
 	maps.Copy(moved, map[string]string{
-		"CloudPubSubDeadLetterSourceDeliveryCount": "100", "CloudPubSubDeadLetterSourceSubscription": "options-data-ingest",
+		"CloudPubSubDeadLetterSourceDeliveryCount": "100", "CloudPubSubDeadLetterSourceSubscription": "a-name-of-its-own",
 		"CloudPubSubDeadLetterSourceSubscriptionProject": "test", "CloudPubSubDeadLetterSourceTopicPublishTime": "2024-01-14T00:00:00.5Z"})
 	m := post{"options-data-undelivered", "\x1f\x8bnot for any decoder", moved}
-	deliver(t, lake, settings(server), m, m, bad("a", 1))
+	ingestor := deliver(t, lake, settings(server), m, m, bad("a", 1))
+	if n := ingestor.lettersUnderWay(); n != 0 { // those moved by the broker are none of ours
+		t.Errorf("%d dead letters under way after the run", n)
+	}
 	letters := collect(t, lake, LetterFilter{Full: true, Reasons: []string{"undelivered"}})
 	if len(letters) != 1 {
 		t.Fatalf("%d letters, want 1", len(letters))
@@ -268,8 +272,19 @@ func TestLetterContents(t *testing.T) {
 		attrs[fmt.Sprintf("a%02d", i)] = strings.Repeat("v", 50)
 	}
 	data := `{"symbol":"AAPL","note":"` + strings.Repeat("x", 1000) + `"}`
-	deliver(t, lake, settings(server), post{"market-data", data, attrs})
-	letters := collect(t, lake, LetterFilter{Full: true})
+	stranger := func(id string) post {
+		return post{"dead-letters", "x", map[string]string{"dl_id": id, "reason": "theirs"}}
+	}
+	deliver(t, lake, settings(server), post{"market-data", data, attrs}, stranger("same-1"), stranger("same"), stranger("same-2"))
+	if _, err := lake.Letter(t.Context(), "sam"); !errors.Is(err, query.ErrInvalid) {
+		t.Errorf("the start of three ids: %v", err)
+	}
+	for _, id := range []string{"same", "same-2"} {
+		if l, err := lake.Letter(t.Context(), id); err != nil || l.ID != id {
+			t.Errorf("Letter(%s) = %v, %v", id, l, err)
+		}
+	}
+	letters := collect(t, lake, LetterFilter{Full: true, Types: []string{"market_data"}})
 	if len(letters) != 1 || letters[0].PayloadRef == "" || len(letters[0].Attributes) >= 100 {
 		t.Fatalf("letters %+v", letters)
 	}

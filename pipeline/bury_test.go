@@ -116,3 +116,31 @@ func keepContainer(t *testing.T, lost bool, k int) bool {
 	}
 	return faults.Fired()
 }
+
+// forgetful is a store that takes no payloads.
+type forgetful struct{ objstore.Store }
+
+func (s forgetful) Create(ctx context.Context, name string, data []byte, metadata map[string]string) (objstore.Object, error) {
+	if strings.HasPrefix(name, "payloads/") {
+		return objstore.Object{}, errTopic
+	}
+	return s.Store.Create(ctx, name, data, metadata)
+}
+
+func TestAMessageWhoseOriginalCannotBeKeptIsHandedBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBroker([]*message{{Message: schema.Message{ID: "7", Data: container(t, 2), PublishTime: firstDay.AddDate(1, 0, 0),
+			Attributes: map[string]string{"content_type": "application/vnd.apache.avro+ocf"}}}})
+		c := config(t, b, forgetful{objstore.NewMem()}, &letterbox{})
+		c.Drain = time.Second
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		p := New(c)
+		if err := p.Run(ctx); err == nil {
+			t.Error("Run claims that everything is durable")
+		}
+		if s := p.Stats(); len(b.acked) != 0 || s.Acked != 0 || s.Nacked == 0 {
+			t.Errorf("%d acked, stats %+v", len(b.acked), s)
+		}
+	})
+}

@@ -100,7 +100,7 @@ func harmless(t *testing.T, what, text string) {
 
 func TestDeadLetterCommands(t *testing.T) {
 	bucket := lettersLake(t)
-	t.Setenv("COLUMNS", "110")
+	t.Setenv("COLUMNS", "125")
 	ids := map[string]string{} // by event_id
 	out, err := dlq(t, bucket, "export")
 	if err != nil {
@@ -182,7 +182,7 @@ func TestDeadLetterCommands(t *testing.T) {
 			}
 			if tt.args[0] == "ls" && !strings.Contains(tt.name, "JSON") {
 				for line := range strings.Lines(out) {
-					if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 110 {
+					if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 125 {
 						t.Errorf("a line of %d columns: %s", n, line)
 					}
 				}
