@@ -275,7 +275,9 @@ func TestLetterContents(t *testing.T) {
 	stranger := func(id string) post {
 		return post{"dead-letters", "x", map[string]string{"dl_id": id, "reason": "theirs"}}
 	}
-	deliver(t, lake, settings(server), post{"market-data", data, attrs}, stranger("same-1"), stranger("same"), stranger("same-2"))
+	oldest := stranger("same")
+	oldest.attrs["event_id"], oldest.attrs["published_at"] = "same", "2020-01-01T00:00:00Z"
+	deliver(t, lake, settings(server), post{"market-data", data, attrs}, stranger("same-1"), oldest, stranger("same-2"))
 	if _, err := lake.Letter(t.Context(), "sam"); !errors.Is(err, query.ErrInvalid) {
 		t.Errorf("the start of three ids: %v", err)
 	}
