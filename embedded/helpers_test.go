@@ -132,7 +132,8 @@ func (b *box) pull(sub string, n int) []*pb.ReceivedMessage {
 // now takes what there is, without waiting.
 func (b *box) now(sub string) []*pb.ReceivedMessage {
 	b.t.Helper()
-	out, err := b.Subscriber.Pull(b.t.Context(), &pb.PullRequest{Subscription: sub, MaxMessages: 1000, ReturnImmediately: true}) //nolint:staticcheck // the point
+	//lint:ignore SA1019 not to wait is the point
+	out, err := b.Subscriber.Pull(b.t.Context(), &pb.PullRequest{Subscription: sub, MaxMessages: 1000, ReturnImmediately: true})
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -36,7 +36,8 @@ func (s *Server) Pull(ctx context.Context, in *pb.PullRequest) (*pb.PullResponse
 		if more {
 			continue
 		}
-		if in.ReturnImmediately { //nolint:staticcheck // deprecated, and still sent
+		//lint:ignore SA1019 deprecated, and still sent
+		if in.ReturnImmediately {
 			return &pb.PullResponse{}, nil
 		}
 		select {

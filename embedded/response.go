@@ -64,7 +64,7 @@ func appendReceived(b []byte, id ackID, message []byte, attempt int) []byte {
 	b = append(b, 2<<3|2)
 	b = protowire.AppendBytes(b, message)
 	if attempt > 0 {
-		b = append(b, 3<<3|0)
+		b = append(b, 3<<3)
 		b = protowire.AppendVarint(b, uint64(attempt))
 	}
 	return b
@@ -74,10 +74,10 @@ func appendReceived(b []byte, id ackID, message []byte, attempt int) []byte {
 func appendProperties(b []byte, exactlyOnce, ordering bool) []byte {
 	var p []byte
 	if exactlyOnce {
-		p = append(p, 1<<3|0, 1)
+		p = append(p, 1<<3, 1)
 	}
 	if ordering {
-		p = append(p, 2<<3|0, 1)
+		p = append(p, 2<<3, 1)
 	}
 	b = append(b, 4<<3|2)
 	return protowire.AppendBytes(b, p)
