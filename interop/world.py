@@ -53,7 +53,7 @@ class World:
              "--flush-age", "500ms", "--own-file-rows", "200", "--listen", self.health], stdout=log, stderr=log)
         wait("the ingestor to be ready", self.ready)
         os.environ["PUBSUB_EMULATOR_HOST"] = self.broker
-        os.environ["GOOGLE_CLOUD_PROJECT"] = PROJECT
+        os.environ["GOOGLE_CLOUD_PROJECT"] = PROJECT  # for the examples too
         self.client = pubsub_v1.PublisherClient(publisher_options=pubsub_v1.types.PublisherOptions(enable_message_ordering=True))
         return self
 
