@@ -156,6 +156,17 @@ func localDirectory(bucket string) (dir string, local bool, err error) {
 	return filepath.Clean(dir), true, nil
 }
 
+// EmbeddedDir is where an embedded Pub/Sub server keeps its messages beside a
+// local lake; empty where the lake is in a bucket. Its name begins with a point,
+// so that whoever reads the lake's files passes it over.
+func EmbeddedDir(bucket string) string {
+	dir, local, err := localDirectory(bucket)
+	if err != nil || !local {
+		return ""
+	}
+	return filepath.Join(dir, ".pubsub")
+}
+
 // Registry holds the definitions of the lake's data types: those of the program
 // and the lake's own, as of the last Refresh.
 func (l *Lake) Registry() *schema.Registry { return l.registry.Load() }

@@ -67,6 +67,7 @@ type Types struct {
 type Broker struct {
 	Embedded        bool              `env:"EMBEDDED" help:"Start an embedded Pub/Sub server and receive from it. Implies --create."`
 	EmbeddedAddr    string            `env:"EMBEDDED_ADDR" default:"127.0.0.1:8085" help:"Address of the embedded Pub/Sub server."`
+	EmbeddedDir     string            `env:"EMBEDDED_DIR" placeholder:"DIR" help:"Where the embedded Pub/Sub server keeps topics and messages (default: .pubsub in the directory of a local lake, else a temporary one)."`
 	Create          bool              `env:"CREATE" help:"Create missing topics and subscriptions (ordering off, exactly-once off)."`
 	Subscription    map[string]string `env:"SUBSCRIPTIONS" mapsep:"," placeholder:"TYPE=NAME" help:"Subscription of a data type (default: <topic>-ingest)."`
 	DeadLetterTopic string            `env:"DEAD_LETTER_TOPIC" default:"dead-letters" help:"Topic that rejected records are published to."`

@@ -33,6 +33,7 @@ type cli struct {
 	DLQ     dlqCommand     `cmd:"" name:"dlq" help:"Dead letters: records that could not be accepted, with the reason."`
 	Schema  schemaCommand  `cmd:"" help:"Definitions of data types: list, show, check, evolve."`
 	Fsck    fsckCommand    `cmd:"" help:"Check every promise of the layout against the bucket; exit code 1 on a violation."`
+	PubSub  pubsubCommand  `cmd:"" name:"pubsub" help:"Run a Pub/Sub server on this machine, durable in a directory, for any Pub/Sub client."`
 	Publish publishCommand `cmd:"" help:"Publish messages to a topic, for trying things."`
 	Demo    demoCommand    `cmd:"" help:"Show the whole path on this machine: publish, ingest, compact, query."`
 	config.Log

@@ -9,6 +9,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,7 +65,8 @@ func run(ctx context.Context, args []string, out, diagnostics io.Writer) error {
 	defer lake.Close()
 	c := ingest.IngestConfig{Project: s.Project, Types: s.Types.Types, Broker: s.Broker, Ingest: s.Ingest}
 	if s.Embedded {
-		server, err := embedded.Start(s.EmbeddedAddr)
+		dir := cmp.Or(s.EmbeddedDir, ingest.EmbeddedDir(s.DataBucket))
+		server, err := embedded.Open(embedded.Config{Addr: s.EmbeddedAddr, Dir: dir, Log: log})
 		if err != nil {
 			return err
 		}
@@ -73,7 +75,7 @@ func run(ctx context.Context, args []string, out, diagnostics io.Writer) error {
 		if c.Project == "" {
 			c.Project = "local"
 		}
-		log.Info("embedded Pub/Sub: export PUBSUB_EMULATOR_HOST="+server.Addr(), zap.String("project", c.Project))
+		log.Info("embedded Pub/Sub: export PUBSUB_EMULATOR_HOST="+server.Addr(), zap.String("project", c.Project), zap.String("directory", dir))
 	}
 	ingestor, err := lake.NewIngestor(ctx, c)
 	if err != nil {
