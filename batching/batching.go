@@ -3,8 +3,8 @@
 //
 // What always holds:
 //
-//   - a batch is the rows of one data type on one day, and the receipts of the
-//     messages they came in: a message is settled when the last batch that holds
+//   - a batch is the rows of one data type on one day, all of one definition, and
+//     the receipts of the messages they came in: a message is settled when the last batch that holds
 //     rows of it is, never by a later, unrelated batch;
 //   - a batch is open, then sealed, then settled, each once; no row is added to
 //     a sealed batch;
@@ -47,14 +47,15 @@ const (
 	ByMemory   // the budget was full
 	ByShutdown // the process is about to end
 	ByPause    // intake pauses: the store is down
+	BySchema   // its definition is no longer the current one
 	seals
 )
 
 // Seals are all reasons to seal a batch.
-func Seals() []Seal { return []Seal{ByRows, ByBytes, ByAge, ByMemory, ByShutdown, ByPause} }
+func Seals() []Seal { return []Seal{ByRows, ByBytes, ByAge, ByMemory, ByShutdown, ByPause, BySchema} }
 
 func (s Seal) String() string {
-	return [seals]string{"open", "rows", "bytes", "age", "memory", "shutdown", "pause"}[s]
+	return [seals]string{"open", "rows", "bytes", "age", "memory", "shutdown", "pause", "schema"}[s]
 }
 
 // A Batch is the rows of one partition on their way to storage, with the
@@ -70,6 +71,7 @@ type Batch struct {
 	// with the writer's id it makes the names of a batch's objects unique.
 	Seq int
 
+	def      *schema.Definition
 	messages int
 	receipts []*Receipt
 	oldest   int64    // publish time of the oldest message, µs; 0: not known

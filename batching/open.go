@@ -13,19 +13,31 @@ import (
 // A Batcher holds the open batches of one data type. It is safe for concurrent
 // use.
 type Batcher struct {
-	def    *schema.Definition
 	policy Policy
 	budget *Budget
 	clock  func() time.Time
 	emit   func(*Batch)
 
-	rowCost  int64 // most memory that a further row's fixed-width values may take
-	openCost int64 // of a batch with its first row
-
-	mu   sync.Mutex
-	open map[int32]*Batch
-	days map[int32]struct{} // scratch of estimate
+	mu      sync.Mutex
+	current *schema.Definition
+	costs   costs // of the current definition
+	open    map[slot]*Batch
+	days    map[int32]struct{} // scratch of estimate
 }
+
+// A slot is the place of one open batch. There is at most one of each.
+type slot struct {
+	day int32
+	def *schema.Definition
+}
+
+// costs are what rows of a definition are taken to hold.
+type costs struct {
+	row  int64 // most memory that a further row's fixed-width values may take
+	open int64 // of a batch with its first row
+}
+
+func costsOf(def *schema.Definition) costs { return costs{row: rowCost(def), open: openCost(def)} }
 
 // MessageCost is what holding one message is charged beyond its rows: the
 // receipt, and what a broker's client keeps to ack it.
@@ -36,12 +48,34 @@ const MessageCost = 1 << 10
 // What piles up behind it is bounded by the budget.
 func New(def *schema.Definition, policy Policy, budget *Budget, clock func() time.Time, emit func(*Batch)) *Batcher {
 	b := &Batcher{
-		def: def, policy: policy, budget: budget, clock: clock, emit: emit,
-		rowCost: rowCost(def), openCost: openCost(def),
-		open: map[int32]*Batch{}, days: map[int32]struct{}{},
+		policy: policy, budget: budget, clock: clock, emit: emit,
+		current: def, costs: costsOf(def),
+		open: map[slot]*Batch{}, days: map[int32]struct{}{},
 	}
 	budget.register(b)
 	return b
+}
+
+// Switch makes another definition of the data type the current one, and seals
+// the open batches of any other. Rows that were judged by another before the
+// switch may still be added; their batches are sealed at once.
+func (b *Batcher) Switch(def *schema.Definition) {
+	c := costsOf(def)
+	b.mu.Lock()
+	b.current, b.costs = def, c
+	b.mu.Unlock()
+	b.sealWhere(BySchema, func(batch *Batch) bool { return batch.def != def })
+}
+
+// costsOf are the costs of a definition's rows.
+func (b *Batcher) costsOf(def *schema.Definition) costs {
+	b.mu.Lock()
+	current, c := b.current, b.costs
+	b.mu.Unlock()
+	if def == current {
+		return c
+	}
+	return costsOf(def) // of few messages: those that were being decoded at a switch
 }
 
 // rowCost is twice the width of a row, because buffers double, and something for
@@ -83,19 +117,21 @@ func (b *Batcher) Add(ctx context.Context, rows *schema.Columns, payload int, r 
 	if n == 0 {
 		return nil
 	}
-	perRow := b.rowCost + int64(payload)/int64(n)
-	rest := b.estimate(rows, perRow)
+	def := rows.Definition()
+	cost := b.costsOf(def)
+	perRow := cost.row + int64(payload)/int64(n)
+	rest := b.estimate(rows, cost.open, perRow)
 	if err := b.budget.Acquire(ctx, rest); err != nil {
-		return fmt.Errorf("add %d rows of %s: %w", n, b.def.Name, err)
+		return fmt.Errorf("add %d rows of %s: %w", n, def.Name, err)
 	}
 	var full []*Batch
 	b.mu.Lock()
 	for from := 0; from < n; {
-		batch, opened := b.batch(rows.Day(from))
+		batch, opened := b.batch(slot{rows.Day(from), def})
 		to := runEnd(rows, from, b.room(batch))
 		charge := int64(to-from)*perRow + MessageCost
 		if opened {
-			charge += b.openCost
+			charge += cost.open
 		}
 		charge = min(charge, rest)
 		rest -= charge
@@ -105,8 +141,12 @@ func (b *Batcher) Add(ctx context.Context, rows *schema.Columns, payload int, r 
 		}
 		from = to
 	}
+	late := def != b.current
 	b.mu.Unlock()
 	b.emitAll(full)
+	if late { // a switch that came while the message was decoded or waited has sealed already
+		b.sealWhere(BySchema, func(batch *Batch) bool { return batch.def == def })
+	}
 	b.budget.Release(rest)
 	return nil
 }
@@ -114,14 +154,14 @@ func (b *Batcher) Add(ctx context.Context, rows *schema.Columns, payload int, r 
 // estimate is the most that the rows should take. It supposes that no batch is
 // open: those that are may be sealed while the message waits for memory. It need
 // not be exact: what buffers grow by beyond it is charged afterwards.
-func (b *Batcher) estimate(rows *schema.Columns, perRow int64) int64 {
+func (b *Batcher) estimate(rows *schema.Columns, perBatch, perRow int64) int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	clear(b.days)
 	for from := 0; from < rows.Len(); from = runEnd(rows, from, rows.Len()) {
 		b.days[rows.Day(from)] = struct{}{}
 	}
-	return int64(len(b.days))*(b.openCost+MessageCost) + int64(rows.Len())*perRow
+	return int64(len(b.days))*(perBatch+MessageCost) + int64(rows.Len())*perRow
 }
 
 // runEnd is the end of the rows of one day that start at from, at most limit.
@@ -133,21 +173,25 @@ func runEnd(rows *schema.Columns, from, limit int) int {
 	return to
 }
 
-// batch is the open batch of a day, and whether it was opened just now.
-func (b *Batcher) batch(day int32) (batch *Batch, opened bool) {
-	if batch := b.open[day]; batch != nil {
+// batch is the open batch of a slot, and whether it was opened just now.
+func (b *Batcher) batch(s slot) (batch *Batch, opened bool) {
+	if batch := b.open[s]; batch != nil {
 		return batch, false
 	}
 	batch = &Batch{
-		Key:    partition.Key{Type: b.def.Name, Day: partition.Day(day)},
-		Rows:   schema.NewColumns(b.def),
+		Key:    partition.Key{Type: s.def.Name, Day: partition.Day(s.day)},
+		Rows:   schema.NewColumns(s.def),
+		def:    s.def,
 		Opened: b.clock(),
 		Seq:    int(sequence.Add(1)),
 		budget: b.budget,
 	}
-	b.open[day] = batch
+	b.open[s] = batch
 	return batch, true
 }
+
+// slot is where the batch is while it is open. Its rows are gone once it is settled.
+func (b *Batch) slot() slot { return slot{int32(b.Key.Day), b.def} }
 
 // room is the number of rows that a batch still takes.
 func (b *Batcher) room(batch *Batch) int {
@@ -191,7 +235,7 @@ func (b *Batcher) full(batch *Batch) Seal {
 // seal takes a batch out of the open ones and gives back what was charged for
 // growth that did not come.
 func (b *Batcher) seal(batch *Batch, why Seal) *Batch {
-	delete(b.open, int32(batch.Key.Day))
+	delete(b.open, batch.slot())
 	batch.Sealed = why
 	b.budget.opened(-batch.charged, 0)
 	return batch
@@ -271,7 +315,7 @@ func (b *Batcher) openBatches(all []candidate) []candidate {
 func (b *Batcher) sealForMemory(batch *Batch) {
 	var sealed []*Batch
 	b.mu.Lock()
-	if b.open[int32(batch.Key.Day)] == batch {
+	if b.open[batch.slot()] == batch {
 		sealed = append(sealed, b.seal(batch, ByMemory))
 	}
 	b.mu.Unlock()
