@@ -47,6 +47,11 @@ func TestAttemptsAreCountedAcrossKills(t *testing.T) {
 	}
 	b.cfg.Dir = copyDir(t, b.cfg.Dir)
 	b.restart()
+	for _, sub := range b.server.Stats().Subscriptions {
+		if sub.Name == subName && sub.Backlog != 0 {
+			t.Errorf("dead-lettered, and %d in the backlog after a restart", sub.Backlog)
+		}
+	}
 	if got := b.now(subName); len(got) > 0 {
 		t.Errorf("dead-lettered, and delivered again: %v", texts(got))
 	}
