@@ -7,6 +7,7 @@ import (
 
 	pb "cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/buffetbot/ingest/embedded"
 )
@@ -191,5 +192,26 @@ func TestStats(t *testing.T) {
 	want := embedded.SubscriptionStats{Name: subName, Topic: topicName, Backlog: 2, Outstanding: 2, Delivered: 4, Acked: 1, Nacked: 1}
 	if sub != want {
 		t.Errorf("%+v\nwant %+v", sub, want)
+	}
+}
+
+// What was handed out before a seek is forgotten: its acks, nacks and extensions
+// say nothing about the delivery that follows.
+func TestAckIDsFromBeforeASeekCountNoLonger(t *testing.T) {
+	b := newBox(t, embedded.Config{})
+	b.pair(&pb.Subscription{RetainAckedMessages: true})
+	b.publish("a")
+	old := b.pull(subName, 1)
+	past := &pb.SeekRequest{Subscription: subName, Target: &pb.SeekRequest_Time{Time: timestamppb.New(time.Now().Add(-time.Hour))}}
+	if _, err := b.Subscriber.Seek(t.Context(), past); err != nil {
+		t.Fatal(err)
+	}
+	b.ack(subName, old...)
+	if got := texts(b.pull(subName, 1)); !slices.Equal(got, []string{"a"}) {
+		t.Errorf("after the seek %v came", got)
+	}
+	b.nack(subName, old...)
+	if got := texts(b.now(subName)); len(got) > 0 {
+		t.Errorf("an old nack brought %v back", got)
 	}
 }
