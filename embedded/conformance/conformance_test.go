@@ -213,3 +213,22 @@ const brokersTail = `
 - A dead-lettered message gets an id of its own in the dead-letter topic.
 - Avro in JSON is read leniently: the value of a union may stand without the name of its branch.
 `
+
+// The table is of these checks, and no others.
+func TestTheTableIsOfTheseChecks(t *testing.T) {
+	table, err := os.ReadFile("../../docs/brokers.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range All() {
+		if !strings.Contains(string(table), "\n| "+c.Promise+" | yes |") {
+			t.Errorf("docs/brokers.md lacks %q: run go test ./embedded/conformance -update", c.Promise)
+		}
+	}
+	if got, want := strings.Count(string(table), "| yes | "), len(All()); got < want {
+		t.Errorf("%d lines of %d checks", got, want)
+	}
+	if !strings.HasSuffix(string(table), brokersTail) || !strings.HasPrefix(string(table), brokersHead) {
+		t.Error("docs/brokers.md begins or ends otherwise: run go test ./embedded/conformance -update")
+	}
+}
