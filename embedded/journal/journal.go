@@ -52,6 +52,7 @@ type File interface {
 // Options are how a journal is opened.
 type Options struct {
 	// SegmentBytes, 64 MiB: a segment of this size or more is followed by another.
+	// At most 1 GiB.
 	SegmentBytes int64
 	// NoSync leaves out every fsync, for a journal that is not kept.
 	NoSync bool
@@ -94,6 +95,7 @@ func Open(dir string, o Options) (*Journal, error) {
 	if o.SegmentBytes <= 0 {
 		o.SegmentBytes = 64 << 20
 	}
+	o.SegmentBytes = min(o.SegmentBytes, 1<<30) // offsets have 32 bits
 	if o.OpenFile == nil {
 		o.OpenFile = func(name string, flag int, perm os.FileMode) (File, error) { return os.OpenFile(name, flag, perm) }
 	}
