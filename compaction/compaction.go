@@ -203,13 +203,18 @@ func (j *job) plan(ctx context.Context) (err error) {
 	if err != nil && !errors.Is(err, partition.ErrNoTable) {
 		return fmt.Errorf("load table: %w", err)
 	}
-	j.groups = Plan(raw, j.snapshot, j.o)
 	j.raw, j.planned = raw, true
-	j.waiting = unconsumed(raw, j.snapshot)
+	j.group()
+	return nil
+}
+
+// group plans on the snapshot.
+func (j *job) group() {
+	j.groups = Plan(j.raw, j.snapshot, j.o)
+	j.waiting = unconsumed(j.raw, j.snapshot)
 	for _, g := range j.groups {
 		j.waiting -= len(g.Raw)
 	}
-	return nil
 }
 
 func (c *Compactor) runTable(ctx context.Context, dataType string) TableReport {
@@ -253,7 +258,7 @@ func (j *job) work(ctx context.Context, r *TableReport) error {
 	if err := j.ready(ctx); err != nil {
 		return err
 	}
-	r.Version = j.snapshot.Version
+	r.Version, r.Waiting = j.snapshot.Version, j.waiting
 	done := 0
 	for _, batch := range batches(j.groups, j.o) {
 		results := j.execute(ctx, batch, &done)
@@ -278,6 +283,9 @@ func (j *job) ready(ctx context.Context) error {
 		if j.snapshot, err = j.table.Create(ctx, j.def); err != nil {
 			return fmt.Errorf("create table: %w", err)
 		}
+		// Another compactor may have been faster, and have made versions since: the
+		// groups know none of their live files.
+		j.group()
 	}
 	j.widen, err = wider(j.snapshot.SchemaString, j.def)
 	return err
