@@ -45,6 +45,7 @@ var floors = map[string]int{
 	"e2e":        17,
 	"examples":   17,
 	"interop":    17,
+	"sim":        17,
 }
 
 // mayImport lists the folders that may import the packages under a path that is

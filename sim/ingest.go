@@ -1,0 +1,7 @@
+package sim
+
+type broker struct{}
+
+func (b *broker) disconnect(*process) {}
+
+func (w *World) populateIngest() {}

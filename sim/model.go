@@ -1,0 +1,350 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/buffetbot/ingest/columnar"
+	"github.com/buffetbot/ingest/compaction"
+	"github.com/buffetbot/ingest/objstore"
+	"github.com/buffetbot/ingest/partition"
+)
+
+const market = "market_data"
+
+// A model is what must be true of the lake, kept up from what happens to the
+// store and nothing else.
+type model struct {
+	w     *World
+	grace time.Duration // before a consumed raw object may go
+	keep  time.Duration // before a removed file may go
+
+	contents map[string]content         // of every data object there ever was, by name
+	known    map[uint32][]string        // identities of raw objects made here, by checksum
+	durable  map[string]map[string]bool // identities of all raw objects ever durable, by day
+	entries  map[int64]bool             // versions of the log that were ever made
+
+	head     *partition.Snapshot
+	versions []string                          // the live files of each version
+	consumed map[string]time.Time              // raw objects, since when
+	rows     map[partition.Key]int64           // raw rows ever consumed
+	ids      map[partition.Key]map[string]bool // live identities
+	removals map[string]time.Time              // paths that were live and are no longer, since when
+	gone     map[string]bool                   // names deleted once
+}
+
+type content struct {
+	crc uint32
+	ids []string
+}
+
+func newModel(w *World) *model {
+	return &model{w: w, contents: map[string]content{}, known: map[uint32][]string{}, durable: map[string]map[string]bool{}, entries: map[int64]bool{},
+		consumed: map[string]time.Time{}, rows: map[partition.Key]int64{}, ids: map[partition.Key]map[string]bool{}, removals: map[string]time.Time{}, gone: map[string]bool{}}
+}
+
+var (
+	rawRoot  = partition.RawRoot(market)
+	root     = partition.TableRoot(market)
+	dataRoot = root + "year="
+	logRoot  = root + "_delta_log/"
+)
+
+// dayOf is the folders that say which day an object is of.
+func dayOf(name string) string {
+	if at := strings.Index(name, "year="); at >= 0 {
+		return name[at:strings.LastIndexByte(name, '/')]
+	}
+	return ""
+}
+
+func (m *model) created(o *op, made objstore.Object) {
+	name := o.name
+	switch {
+	case strings.HasPrefix(name, rawRoot), strings.HasPrefix(name, dataRoot):
+		m.data(name, made, o.data)
+	case strings.HasPrefix(name, logRoot):
+		m.logChanged(name)
+	}
+}
+
+// data notes an object of rows (C6).
+func (m *model) data(name string, made objstore.Object, data []byte) {
+	before, again := m.contents[name]
+	if again {
+		if m.gone[name] {
+			m.w.result.Stats.Revived++
+		}
+		if before.crc != made.CRC32C {
+			m.w.violate("C6", "%s is made again with other bytes", name)
+		}
+		return
+	}
+	ids, ok := m.known[made.CRC32C]
+	if !ok {
+		var err error
+		if ids, err = m.identities(name, data); err != nil {
+			m.w.violate("C10", "%s cannot be read: %v", name, err)
+			return
+		}
+	}
+	m.contents[name] = content{made.CRC32C, ids}
+	if strings.HasPrefix(name, rawRoot) {
+		day := dayOf(name)
+		if m.durable[day] == nil {
+			m.durable[day] = map[string]bool{}
+		}
+		for _, id := range ids {
+			m.durable[day][id] = true
+		}
+	}
+}
+
+func (m *model) identities(name string, data []byte) ([]string, error) {
+	f, err := columnar.OpenBytes(name, data)
+	if err != nil {
+		return nil, err
+	}
+	rec, err := f.Read(context.Background(), m.w.def, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	return compaction.Identities(rec, m.w.def), nil
+}
+
+func (m *model) replaced(o *op) {
+	if strings.HasPrefix(o.name, rawRoot) || strings.HasPrefix(o.name, dataRoot) || strings.HasSuffix(o.name, ".json") && strings.HasPrefix(o.name, logRoot) {
+		m.w.violate("C6", "%s is replaced", o.name)
+	}
+}
+
+// removed checks C7.
+func (m *model) removed(o *op, was objstore.Object) {
+	m.gone[o.name] = true
+	now := time.Now()
+	switch name := o.name; {
+	case strings.HasPrefix(name, rawRoot):
+		m.w.result.Stats.RawDeleted++
+		if at, ok := m.consumed[name]; !ok {
+			m.w.violate("C7", "raw object %s is deleted, no version has consumed it", name)
+		} else if age := now.Sub(at); age < m.grace {
+			m.w.violate("C7", "raw object %s is deleted %s after it was consumed, the grace is %s", name, age, m.grace)
+		}
+	case strings.HasPrefix(name, dataRoot):
+		m.removedData(strings.TrimPrefix(name, root), now)
+	case strings.HasPrefix(name, logRoot):
+		m.w.result.Stats.LogDeleted++
+		m.look(name + " deleted")
+	}
+}
+
+func (m *model) removedData(path string, now time.Time) {
+	if m.head != nil {
+		if _, live := m.head.Live(path); live {
+			m.w.violate("C5", "%s is deleted, it is live", path)
+			return
+		}
+	}
+	if at, ok := m.removals[path]; ok {
+		m.w.result.Stats.FilesDeleted++
+		if age := now.Sub(at); age < m.keep {
+			m.w.violate("C7", "%s is deleted %s after it was removed from the table, the retention is %s", path, age, m.keep)
+		}
+		return
+	}
+	m.w.result.Stats.Orphans++
+	name, err := partition.ParseProcessedName(root + path)
+	switch {
+	case err != nil:
+		m.w.violate("C7", "%s is deleted: %v", path, err)
+	case m.head == nil || name.Planned >= m.head.Fence():
+		m.w.violate("C7", "orphan %s is deleted, it is not behind the fence", path)
+	}
+}
+
+// logChanged follows the log.
+func (m *model) logChanged(name string) {
+	var v int64
+	n, err := fmt.Sscanf(strings.TrimPrefix(name, logRoot), "%d", &v)
+	if n != 1 || err != nil {
+		return
+	}
+	switch {
+	case strings.HasSuffix(name, ".json") && m.entries[v]:
+		m.w.result.Stats.Ghosts++
+	case strings.HasSuffix(name, ".json"):
+		m.entries[v] = true
+		m.w.result.Stats.Commits++
+		if v != int64(len(m.versions)) {
+			m.w.violate("log", "entry %d is made, the head is %d", v, len(m.versions)-1)
+			return
+		}
+		m.commit(v)
+		return
+	case strings.HasSuffix(name, ".parquet"):
+		m.w.result.Stats.Checkpoints++
+	}
+	m.look(name + " made")
+}
+
+func (m *model) load(why string) *partition.Snapshot {
+	s, err := partition.OpenTable(m.w.store, market, nil).Load(context.Background())
+	if err != nil {
+		m.w.violate("log", "after %s the table cannot be read: %v", why, plain(err))
+		return nil
+	}
+	return s
+}
+
+// look makes sure that a change of the log that is no commit changes no table.
+func (m *model) look(why string) {
+	s := m.load(why)
+	if s == nil || m.head == nil {
+		return
+	}
+	if s.Version != m.head.Version || fingerprint(s) != m.versions[s.Version] {
+		m.w.violate("log", "after %s the table reads as another: version %d, not %d", why, s.Version, m.head.Version)
+		return
+	}
+	m.marks(s)
+}
+
+// marks checks that a mark that allows a deletion is permanent.
+func (m *model) marks(s *partition.Snapshot) {
+	if m.head != nil && s.Fence() < m.head.Fence() {
+		m.w.violate("P2", "the fence went from %d to %d", m.head.Fence(), s.Fence())
+	}
+}
+
+func fingerprint(s *partition.Snapshot) string {
+	var b strings.Builder
+	for _, f := range s.Files(nil) {
+		fmt.Fprintf(&b, "%s %d\n", f.Path, f.Duplicates)
+	}
+	return b.String()
+}
+
+// commit checks a new version against the last.
+func (m *model) commit(v int64) {
+	s := m.load(fmt.Sprintf("commit %d", v))
+	if s == nil {
+		return
+	}
+	if s.Version != v {
+		m.w.violate("log", "commit %d is made, the table reads as version %d", v, s.Version)
+		return
+	}
+	before := m.head
+	m.versions = append(m.versions, fingerprint(s))
+	if before != nil {
+		m.marks(s)
+		for _, f := range before.Files(nil) {
+			if _, live := s.Live(f.Path); !live {
+				m.removals[f.Path] = s.Time
+			}
+		}
+		if s.Fence() > before.Fence() {
+			m.w.result.Stats.Fences++
+		}
+	}
+	keys := s.Partitions()
+	for name, mark := range s.Txns {
+		if mark.Version != v || !strings.HasPrefix(name, rawRoot) {
+			continue
+		}
+		key := m.consume(name, s.Time)
+		keys = append(keys, key)
+	}
+	m.head = s
+	slices.SortFunc(keys, partition.Key.Compare)
+	for _, key := range slices.Compact(keys) {
+		m.partition(s, key)
+	}
+}
+
+func (m *model) consume(name string, at time.Time) partition.Key {
+	c, ok := m.contents[name]
+	if !ok {
+		m.w.violate("C3", "%s is consumed, there was never such an object", name)
+	}
+	if _, ok := m.consumed[name]; !ok {
+		m.consumed[name] = at
+	}
+	n, err := partition.ParseName(name)
+	if err != nil {
+		m.w.violate("C9", "%v", err)
+	}
+	m.rows[n.Key] += int64(len(c.ids))
+	return n.Key
+}
+
+// partition checks C2 to C5 of one day.
+func (m *model) partition(s *partition.Snapshot, key partition.Key) {
+	ids, kept := map[string]bool{}, int64(0)
+	for _, f := range s.Partition(key) {
+		delete(m.removals, f.Path)
+		c, ok := m.contents[f.ObjectName()]
+		o, err := m.w.store.Stat(context.Background(), f.ObjectName())
+		if !ok || err != nil || o.Size != f.Size || o.CRC32C != f.CRC32C || int64(len(c.ids)) != f.Rows {
+			m.w.violate("C5", "version %d: %s: %d bytes %08x %d rows recorded, there are %d bytes %08x %d rows, %v", s.Version, f.Path, f.Size, f.CRC32C, f.Rows, o.Size, o.CRC32C, len(c.ids), err)
+			return
+		}
+		for _, id := range c.ids {
+			if ids[id] {
+				m.w.violate("C2", "version %d: two live rows of %s", s.Version, id)
+			}
+			ids[id] = true
+		}
+		kept += f.Rows + f.Duplicates
+	}
+	for id := range m.ids[key] {
+		if !ids[id] {
+			m.w.violate("C4", "version %d: row %s is visible no longer", s.Version, id)
+			break
+		}
+	}
+	m.ids[key] = ids
+	if kept != m.rows[key] {
+		m.w.violate("C3", "version %d of %s: %d rows consumed, %d live or counted as duplicates", s.Version, key, m.rows[key], kept)
+	}
+	for _, name := range m.consumedOf(key) {
+		for _, id := range m.contents[name].ids {
+			if !ids[id] {
+				m.w.violate("C3", "version %d: %s is consumed, its row %s is not live", s.Version, name, id)
+				return
+			}
+		}
+	}
+}
+
+func (m *model) consumedOf(key partition.Key) []string {
+	var names []string
+	for name := range m.consumed {
+		if strings.HasPrefix(name, key.RawPrefix()) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// acked checks C1 of one raw object.
+func (m *model) acked(name string) string {
+	if _, ok := m.contents[name]; !ok {
+		return name + " is acked and was never durable"
+	}
+	return ""
+}
+
+// all is every identity that was ever durable.
+func (m *model) all() map[string]bool {
+	all := map[string]bool{}
+	for _, ids := range m.durable {
+		maps.Copy(all, ids)
+	}
+	return all
+}

@@ -1,0 +1,82 @@
+package sim_test
+
+import (
+	"flag"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/buffetbot/ingest/sim"
+)
+
+var (
+	seeds = flag.Int("seeds", 200, "how many seeds TestSeeds runs of each side")
+	first = flag.Uint64("first", 1, "the first of them")
+	seed  = flag.Uint64("seed", 0, "the seed that TestOneSeed runs, with its trace")
+	side  = flag.String("side", "table", "the side of it: table or ingest")
+)
+
+var sides = []sim.Side{sim.Table}
+
+func run(t *testing.T, side sim.Side, seed uint64, tracing bool) (r sim.Result) {
+	t.Helper()
+	synctest.Test(t, func(*testing.T) { r = sim.Run(side, seed, tracing) })
+	return r
+}
+
+// Every seed keeps every promise. One that does not is run again with its trace.
+func TestSeeds(t *testing.T) {
+	for _, side := range sides {
+		t.Run(side.String(), func(t *testing.T) {
+			t.Parallel()
+			began := time.Now()
+			var sum sim.Stats
+			for s := *first; s < *first+uint64(*seeds); s++ {
+				r := run(t, side, s, false)
+				sum.Add(r.Stats)
+				if len(r.Violations) > 0 {
+					t.Errorf("%s", run(t, side, s, true))
+					t.Logf("after %d seeds", s-*first+1)
+					return
+				}
+			}
+			t.Logf("%d seeds in %s: %+v", *seeds, time.Since(began).Round(time.Millisecond), sum)
+		})
+	}
+}
+
+// A seed decides everything.
+func TestTheSameSeedIsTheSameWorld(t *testing.T) {
+	for _, side := range sides {
+		for s := uint64(1); s <= 20; s++ {
+			a, b := run(t, side, s, true), run(t, side, s, true)
+			if slices.Equal(a.Trace, b.Trace) {
+				continue
+			}
+			for i := range min(len(a.Trace), len(b.Trace)) {
+				if a.Trace[i] != b.Trace[i] {
+					t.Errorf("%s side, seed %d: line %d is\n%s\nand\n%s", side, s, i, a.Trace[i], b.Trace[i])
+					break
+				}
+			}
+		}
+	}
+}
+
+// The trace of one seed, for people.
+func TestOneSeed(t *testing.T) {
+	if *seed == 0 {
+		t.Skip("no -seed")
+	}
+	which := sim.Table
+	if *side == "ingest" {
+		which = sim.Ingest
+	}
+	r := run(t, which, *seed, true)
+	fmt.Println(r)
+	if len(r.Violations) > 0 {
+		t.Fail()
+	}
+}
