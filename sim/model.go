@@ -2,10 +2,12 @@ package sim
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/buffetbot/ingest/columnar"
@@ -24,7 +26,6 @@ type model struct {
 	keep  time.Duration // before a removed file may go
 
 	contents map[string]content         // of every data object there ever was, by name
-	known    map[uint32][]string        // identities of raw objects made here, by checksum
 	durable  map[string]map[string]bool // identities of all raw objects ever durable, by day
 	entries  map[int64]bool             // versions of the log that were ever made
 
@@ -43,7 +44,7 @@ type content struct {
 }
 
 func newModel(w *World) *model {
-	return &model{w: w, contents: map[string]content{}, known: map[uint32][]string{}, durable: map[string]map[string]bool{}, entries: map[int64]bool{},
+	return &model{w: w, contents: map[string]content{}, durable: map[string]map[string]bool{}, entries: map[int64]bool{},
 		consumed: map[string]time.Time{}, rows: map[partition.Key]int64{}, ids: map[partition.Key]map[string]bool{}, removals: map[string]time.Time{}, gone: map[string]bool{}}
 }
 
@@ -84,13 +85,10 @@ func (m *model) data(name string, made objstore.Object, data []byte) {
 		}
 		return
 	}
-	ids, ok := m.known[made.CRC32C]
-	if !ok {
-		var err error
-		if ids, err = m.identities(name, data); err != nil {
-			m.w.violate("C10", "%s cannot be read: %v", name, err)
-			return
-		}
+	ids, err := m.identities(name, data)
+	if err != nil {
+		m.w.violate("C10", "%s cannot be read: %v", name, err)
+		return
 	}
 	m.contents[name] = content{made.CRC32C, ids}
 	if strings.HasPrefix(name, rawRoot) {
@@ -104,7 +102,22 @@ func (m *model) data(name string, made objstore.Object, data []byte) {
 	}
 }
 
+// seen is the identities of all objects that were ever decoded, by their bytes.
+var seen sync.Map
+
 func (m *model) identities(name string, data []byte) ([]string, error) {
+	sum := sha256.Sum256(data)
+	if ids, ok := seen.Load(sum); ok {
+		return ids.([]string), nil
+	}
+	ids, err := m.decode(name, data)
+	if err == nil {
+		seen.Store(sum, ids)
+	}
+	return ids, err
+}
+
+func (m *model) decode(name string, data []byte) ([]string, error) {
 	f, err := columnar.OpenBytes(name, data)
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -84,7 +85,7 @@ var firstDay = partition.DayOf(time.Date(2024, 1, 15, 0, 0, 0, 0, time.UTC).Unix
 func ingestRaw(ctx context.Context, p *process) error {
 	r := p.own()
 	day := firstDay + partition.Day(r.IntN(days))
-	data, meta := p.w.encodeRows(day, r)
+	data, meta := p.w.rowsOf(day, r.Uint64N(variants))
 	key := partition.Key{Type: market, Day: day}
 	for i := range 3 { // redelivered into another name
 		name := partition.RawName{Key: key, Category: p.w.def.Category, Multi: true, Time: day.Start().UnixMicro(), Major: p.w.def.Version.Major,
@@ -103,6 +104,33 @@ func ingestRaw(ctx context.Context, p *process) error {
 		}
 	}
 	return errors.New("gave up")
+}
+
+// variants is how many different raw objects there are of a day. They are made
+// once for all worlds.
+const variants = 150
+
+type variant struct {
+	day partition.Day
+	n   uint64
+}
+
+type encoded struct {
+	data []byte
+	meta map[string]string
+}
+
+var made sync.Map // of variant to encoded
+
+func (w *World) rowsOf(day partition.Day, n uint64) ([]byte, map[string]string) {
+	key := variant{day, n}
+	v, ok := made.Load(key)
+	if !ok {
+		data, meta := w.encodeRows(day, rand.New(rand.NewPCG(n, uint64(day))))
+		v, _ = made.LoadOrStore(key, encoded{data, meta})
+	}
+	e := v.(encoded)
+	return e.data, e.meta
 }
 
 func (w *World) encodeRows(day partition.Day, r *rand.Rand) ([]byte, map[string]string) {

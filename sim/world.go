@@ -72,7 +72,7 @@ func drawRates(r *rand.Rand) rates {
 		idle: some(.3), stick: .3 + .65*r.Float64(),
 		longest: time.Duration(float64(12*time.Hour) * r.Float64() * r.Float64()),
 		page:    1 + r.IntN(8), weak: r.IntN(2) == 0,
-		steps: 150 + r.IntN(900),
+		steps: 100 + int(900*r.Float64()*r.Float64()),
 	}
 }
 
