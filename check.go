@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"time"
 
@@ -178,25 +179,33 @@ func (c *CheckConfig) pubsub(ctx context.Context, registry *schema.Registry) []F
 			all = append(all, Finding{Subject: "data type " + dataType, Err: errors.New("not in the registry: name another with --types, or add it with buffetctl schema evolve")})
 			continue
 		}
-		topic := def.Topic
-		if dataType == deadLetters && c.Broker.DeadLetterTopic != "" {
-			topic = c.Broker.DeadLetterTopic
-		}
-		if c.Topics || dataType == deadLetters {
-			all = append(all, checkTopic(ctx, client, topic))
-		}
-		if c.Subscriptions {
-			name := c.Broker.Subscription[dataType]
-			if name == "" {
-				name = topic + "-ingest"
+		for f := range c.source(ctx, client, def) {
+			all = append(all, f)
+			if errors.Is(f.Err, gcp.ErrUnreachable) {
+				return all // the others are no more reachable
 			}
-			all = append(all, Finding{Subject: "subscription " + name, Detail: "of topic " + topic, Err: client.CheckSubscription(ctx, name, topic)})
-		}
-		if len(all) > 0 && errors.Is(all[len(all)-1].Err, gcp.ErrUnreachable) {
-			return all // the others are no more reachable
 		}
 	}
 	return all
+}
+
+// source looks at a data type's topic and subscription, as far as they are needed.
+func (c *CheckConfig) source(ctx context.Context, client *gcp.PubSub, def *schema.Definition) iter.Seq[Finding] {
+	topic, name := def.Topic, c.Broker.Subscription[def.Name]
+	if def.Name == deadLetters && c.Broker.DeadLetterTopic != "" {
+		topic = c.Broker.DeadLetterTopic
+	}
+	if name == "" {
+		name = topic + "-ingest"
+	}
+	return func(yield func(Finding) bool) {
+		if (c.Topics || def.Name == deadLetters) && !yield(checkTopic(ctx, client, topic)) {
+			return
+		}
+		if c.Subscriptions {
+			yield(Finding{Subject: "subscription " + name, Detail: "of topic " + topic, Err: client.CheckSubscription(ctx, name, topic)})
+		}
+	}
 }
 
 func checkTopic(ctx context.Context, client *gcp.PubSub, topic string) Finding {
