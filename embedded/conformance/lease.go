@@ -34,9 +34,13 @@ func checkExpiry(ctx context.Context, e *Env) error {
 	if err := e.deadline(ctx, sub, 1, first...); err != nil {
 		return err
 	}
+	start := time.Now()
 	again, err := e.pull(ctx, sub, 1)
 	if err != nil {
 		return err
+	}
+	if took := time.Since(start); took > 8*time.Second { // the subscription's own deadline is 10s
+		return fmt.Errorf("it came back after %v, its deadline was 1s", took.Round(time.Millisecond))
 	}
 	return errors.Join(sameTexts(again, "a"),
 		same("the id", again[0].Message.MessageId, first[0].Message.MessageId),

@@ -282,6 +282,31 @@ func TestAFullDiskLosesNothingThatWasAnswered(t *testing.T) {
 	}
 }
 
+// A batch that was written and not synced does not come back behind a shorter one
+// that takes its place.
+func TestAFailedBatchDoesNotShowBehindTheNext(t *testing.T) {
+	dir := t.TempDir()
+	d := &disk{err: syscall.EIO}
+	j, err := Open(dir, Options{OpenFile: func(name string, flag int, perm os.FileMode) (File, error) {
+		f, err := os.OpenFile(name, flag, perm)
+		return &faulty{f, d}, err
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := mustCommit(t, j, "first")
+	d.failAt = d.ops + 2 // the write goes well, the sync does not
+	if _, err := commit(j, "lost", "gone"); err == nil {
+		t.Fatal("a batch that was not synced is answered well")
+	}
+	d.healed = true
+	want = append(want, mustCommit(t, j, "next")...)
+	j.Close()
+	if _, got := mustOpen(t, dir, Options{}); !slices.Equal(got, want) {
+		t.Errorf("replayed %v, want %v", got, want)
+	}
+}
+
 func TestRecordsOfACheckpoint(t *testing.T) {
 	var b []byte
 	for _, s := range []string{"a", "", "ccc"} {
