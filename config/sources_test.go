@@ -187,11 +187,11 @@ func TestBadFiles(t *testing.T) {
 		})
 	}
 	for _, content := range []string{ // null and absent fields are no mistakes
-		`{"storage_config": {"value": {"storage_kms_key_id": null, "data_bucket_name": ""}}}`, `{"deployment_variables": null, "storage_config": {"value": null}}`,
+		`{"storage_config": {"value": {"storage_kms_key_id": null, "data_bucket_name": "", "region": ""}}}`, `{"deployment_variables": null, "storage_config": {"value": null}}`,
 	} {
-		_, _, err := Effective("ingestor", []string{"--data-bucket=my-lake", "--project=my-project", "--terraform-output", written(t, "f", content)})
-		if err != nil {
-			t.Errorf("%s: %v", content, err)
+		settings, _, err := Effective("ingestor", []string{"--data-bucket=my-lake", "--project=my-project", "--terraform-output", written(t, "f", content)})
+		if err != nil || find(t, settings, "region").Source != "default" {
+			t.Errorf("%s: %v, %v", content, err, find(t, settings, "region"))
 		}
 	}
 }
@@ -300,6 +300,12 @@ func TestShapes(t *testing.T) {
 		if problems := s.Problems(); (len(problems) == 0) != tt.ok {
 			t.Errorf("%s %q: problems %v, want some: %v", tt.kind, tt.value, problems, !tt.ok)
 		}
+	}
+}
+
+func TestFoldersOfBucketsAreExplained(t *testing.T) {
+	if err := CheckBucket("gs://my-lake/folder"); !strings.Contains(message(err), "without a folder") {
+		t.Errorf("error = %v", err)
 	}
 }
 
@@ -425,6 +431,15 @@ func TestCommandsDoNotShareTheirOwnFlags(t *testing.T) {
 	}
 	var c struct {
 		First command `cmd:""`
+	}
+	var rated struct {
+		First struct {
+			Rate int `default:"9"`
+		} `cmd:""`
+	}
+	t.Setenv("BUFFET_CONFIG", written(t, "s.yaml", "rate: 3")) // that of backfill
+	if _, err := Parse(&rated, "buffetctl", "", []string{"first"}, &bytes.Buffer{}); err != nil || rated.First.Rate != 9 {
+		t.Errorf("rate = %d, %v; another program's is not the command's own", rated.First.Rate, err)
 	}
 	t.Setenv("BUFFET_CONFIG", written(t, "s.yaml", "limit: 3\ndata-bucket: shared"))
 	_, err := Parse(&c, "buffetctl", "", []string{"first"}, &bytes.Buffer{})

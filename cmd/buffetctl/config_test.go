@@ -206,9 +206,9 @@ func TestCheckOfBuckets(t *testing.T) {
 	if got := verdicts(out); config.Exit("test", err) != 1 || got["archive bucket my-archive"] != "problem" || got["data bucket my-lake"] != "ok" {
 		t.Errorf("what is not there: %v\n%s", err, out)
 	}
-	objects, _, err := server.ListObjectsWithOptions("my-temp", fakestorage.ListOptions{})
-	if err != nil || len(objects) != 0 {
-		t.Errorf("left in the temp bucket: %v, %v", objects, err)
+	left, err := server.ListObjectsWithOptionsPaginated("my-temp", fakestorage.ListOptions{})
+	if err != nil || len(left.Objects) != 0 {
+		t.Errorf("left in the temp bucket: %v, %v", left, err)
 	}
 }
 
