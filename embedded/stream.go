@@ -53,10 +53,9 @@ func (s *Server) StreamingPull(g pb.Subscriber_StreamingPullServer) error {
 	st.holder = sub.hold(&holder{
 		wake: make(chan struct{}, 1), client: first.ClientId,
 		maxMessages: first.MaxOutstandingMessages, maxBytes: first.MaxOutstandingBytes,
-		deadline: time.Duration(first.StreamAckDeadlineSeconds) * time.Second,
 	})
 	defer sub.release(st.holder)
-	if err := st.handle(first); err != nil {
+	if err := st.handle(first); err != nil { // which sets the deadline, too
 		return err
 	}
 	s.tasks.Go(st.receive)

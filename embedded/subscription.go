@@ -98,7 +98,7 @@ func (s *subscription) hold(h *holder) *holder {
 	defer s.mu.Unlock()
 	if old := s.orphans[h.client]; h.client != "" && old != nil {
 		delete(s.orphans, h.client)
-		old.maxMessages, old.maxBytes, old.deadline = h.maxMessages, h.maxBytes, h.deadline
+		old.maxMessages, old.maxBytes = h.maxMessages, h.maxBytes
 		h = old
 	}
 	h.open = true
