@@ -92,6 +92,9 @@ func (m *model) data(name string, made objstore.Object, data []byte) {
 	}
 	m.contents[name] = content{made.CRC32C, ids}
 	if strings.HasPrefix(name, rawRoot) {
+		if m.w.broker != nil {
+			m.w.broker.placed(name, ids)
+		}
 		day := dayOf(name)
 		if m.durable[day] == nil {
 			m.durable[day] = map[string]bool{}

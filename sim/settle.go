@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"testing/synctest"
@@ -17,6 +18,9 @@ func (w *World) settle() {
 	w.calm = true
 	w.tracef("no more faults")
 	w.finish()
+	if w.broker != nil && !w.failed() {
+		w.drain()
+	}
 	for i := 0; i < 2 && !w.failed(); i++ {
 		for _, p := range w.procs {
 			if w.failed() {
@@ -38,6 +42,41 @@ func (w *World) settle() {
 	}
 }
 
+// drain lets the ingestors take all that was published, and end.
+func (w *World) drain() {
+	for _, p := range w.procs {
+		if p.stays && !p.busy {
+			w.start(p)
+		}
+	}
+	for tries := 0; !w.broker.drained(); tries++ {
+		if tries == 2000 {
+			w.violate("settled", "messages are not acked however long one waits")
+			return
+		}
+		w.finish()
+		if w.failed() {
+			return
+		}
+		for _, p := range w.procs {
+			if p.stays && !p.busy {
+				w.start(p)
+			}
+		}
+		if !w.broker.step() {
+			time.Sleep(quantum)
+		}
+	}
+	for _, p := range w.procs {
+		w.stop(p)
+	}
+	for tries := 0; tries < 100 && slices.ContainsFunc(w.procs, func(p *process) bool { return p.busy }); tries++ {
+		w.finish()
+		time.Sleep(quantum)
+	}
+	w.broker.checkAll()
+}
+
 // finish goes on until nobody has anything to do.
 func (w *World) finish() {
 	for _, p := range w.procs {
@@ -46,6 +85,9 @@ func (w *World) finish() {
 	for idle := 0; idle < 2; {
 		synctest.Wait()
 		w.collect()
+		if w.broker != nil {
+			w.broker.settle()
+		}
 		if w.failed() {
 			return
 		}

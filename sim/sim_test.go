@@ -19,10 +19,11 @@ var (
 	seeds = flag.Int("seeds", 200, "how many seeds TestSeeds runs of each side")
 	first = flag.Uint64("first", 1, "the first of them")
 	seed  = flag.Uint64("seed", 0, "the seed that TestOneSeed runs, with its trace")
+	brief = flag.Bool("brief", false, "no trace of a seed that fails")
 	side  = flag.String("side", "table", "the side of it: table or ingest")
 )
 
-var sides = []sim.Side{sim.Table}
+var sides = []sim.Side{sim.Table, sim.Ingest}
 
 func TestMain(m *testing.M) {
 	runtime.MemProfileRate = 0 // it costs a tenth of the time
@@ -47,7 +48,10 @@ func TestSeeds(t *testing.T) {
 				r := run(t, side, s, false)
 				sum.Add(r.Stats)
 				if len(r.Violations) > 0 {
-					t.Errorf("%s", run(t, side, s, true))
+					if !*brief {
+						r = run(t, side, s, true)
+					}
+					t.Errorf("%s", r)
 					t.Logf("after %d seeds", s-*first+1)
 					return
 				}

@@ -70,7 +70,7 @@ func drawRates(r *rand.Rand) rates {
 		lost: some(.2), unknown: some(.3), late: some(.3), readFails: some(.05),
 		kill: some(.03), pause: some(.05), outage: some(.01),
 		idle: some(.3), stick: .3 + .65*r.Float64(),
-		longest: time.Duration(float64(12*time.Hour) * r.Float64() * r.Float64()),
+		longest: time.Duration(float64(24*time.Hour) * r.Float64() * r.Float64()),
 		page:    1 + r.IntN(8), weak: r.IntN(2) == 0,
 		steps: 100 + int(900*r.Float64()*r.Float64()),
 	}
@@ -139,6 +139,9 @@ func (w *World) loop(steps int) {
 		synctest.Wait()
 		w.result.Stats.Steps++
 		w.collect()
+		if w.broker != nil {
+			w.broker.settle()
+		}
 		if w.failed() {
 			return
 		}
@@ -161,6 +164,9 @@ func (w *World) step() {
 		return
 	case w.deliverLate():
 		return
+	case w.broker != nil && w.chance(w.rates.kill):
+		w.stop(w.procs[w.rng.IntN(len(w.procs))])
+		return
 	case w.chance(w.rates.idle):
 		w.pass()
 		return
@@ -168,8 +174,14 @@ func (w *World) step() {
 	if w.startOne() {
 		return
 	}
+	if w.broker != nil && w.rng.IntN(3) == 0 && w.broker.step() {
+		return
+	}
 	if o := w.pick(); o != nil {
 		w.serve(o)
+		return
+	}
+	if w.broker != nil && w.broker.step() {
 		return
 	}
 	w.pass()
@@ -186,16 +198,25 @@ func (w *World) someTime(longest time.Duration) time.Duration {
 	return max(d, time.Second)
 }
 
+// longTime is how long a request may be under way.
+func (w *World) longTime() time.Duration {
+	return max(w.rates.longest/time.Duration(int64(1)<<w.rng.IntN(8)), time.Second)
+}
+
 // quantum hides the jitter that the code under test adds to its waits.
 const quantum = 30 * time.Second
 
 // pass lets time go by.
 func (w *World) pass() {
-	d := w.someTime(max(w.rates.longest, time.Minute))
-	if w.side == Ingest {
-		d = d.Truncate(quantum) + quantum
+	if w.side == Table {
+		time.Sleep(w.someTime(max(w.rates.longest, time.Minute)))
+		return
 	}
-	time.Sleep(d)
+	if o := w.publishing(); o != nil { // it has a deadline that jitter moves
+		w.serve(o)
+		return
+	}
+	time.Sleep(quantum * time.Duration(1+w.rng.IntN(2)))
 }
 
 // deliverLate applies a late request whose time has come.
@@ -246,6 +267,20 @@ func (w *World) pick() *op {
 	return o
 }
 
+// publishing is a dead letter that waits to be served.
+func (w *World) publishing() *op {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	slices.SortStableFunc(w.pending, compareOps)
+	at := slices.IndexFunc(w.pending, func(o *op) bool { return o.kind == opPublish })
+	if at < 0 {
+		return nil
+	}
+	o := w.pending[at]
+	w.pending = slices.Delete(w.pending, at, at+1)
+	return o
+}
+
 func compareOps(a, b *op) int {
 	return cmp.Or(cmp.Compare(a.proc.id, b.proc.id), cmp.Compare(a.kind, b.kind), cmp.Compare(a.name, b.name), cmp.Compare(a.after, b.after), cmp.Compare(a.off, b.off))
 }
@@ -268,7 +303,7 @@ func (w *World) serve(o *op) {
 		w.result.Stats.Lost++
 		w.answer(o, reply{err: errLost}, "lost")
 	case write && w.chance(w.rates.late):
-		w.late = append(w.late, &lateOp{o, time.Now().Add(w.someTime(w.rates.longest))})
+		w.late = append(w.late, &lateOp{o, time.Now().Add(w.longTime())})
 		w.answer(o, reply{err: errLost}, "no answer, applied later")
 	case write && w.chance(w.rates.unknown):
 		w.result.Stats.Unknown++
@@ -410,6 +445,14 @@ func (w *World) tally(p *process) {
 	p.found, p.raced = nil, false
 }
 
+// stop asks a process to end, as SIGTERM does.
+func (w *World) stop(p *process) {
+	if p.busy && p.stays && p.ctx.Err() == nil {
+		w.tracef("%s: is asked to end", p)
+		p.cancel()
+	}
+}
+
 // kill ends a process between two steps. What it had asked for is under way: it
 // may be applied now, later, or never.
 func (w *World) kill(p *process) {
@@ -435,7 +478,7 @@ func (w *World) bury(p *process) {
 	slices.SortStableFunc(orphaned, compareOps)
 	for _, o := range orphaned {
 		if o.kind >= opCreate && w.rng.IntN(2) == 0 {
-			w.late = append(w.late, &lateOp{o, time.Now().Add(w.someTime(w.rates.longest))})
+			w.late = append(w.late, &lateOp{o, time.Now().Add(w.longTime())})
 		}
 	}
 	p.cancel()

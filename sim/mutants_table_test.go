@@ -1,0 +1,116 @@
+package sim_test
+
+// The mistakes that the rules were made against, in the code as it is.
+var mutants = []mutant{
+	{"a plan from before there was a table", "table", 100, []edit{{"compaction/compaction.go", "\t\tj.group()\n", ""}}},
+	{"P1 names without the version", "table", 2000, []edit{
+		{"compaction/output.go", "Planned: m.snapshot.Version", "Planned: 0"},
+		{"partition/commit.go", "if n.Planned < base.Fence()", "if n.Planned < -1"},
+	}},
+	{"P2 a fence that checkpoints forget", "table", 500, []edit{
+		{"partition/checkpoint.go", "\t\tx := s.Txns[id]\n", "\t\tx := s.Txns[id]\n\t\tif id == FenceMark {\n\t\t\tcontinue\n\t\t}\n"},
+	}},
+	{"P3 orphans at the fence", "table", 1000, []edit{{"sweep/table.go", "o.planned < fence", "o.planned <= fence"}}},
+	{"P3 orphans without a fence", "table", 200, []edit{{"sweep/table.go", "o.planned < fence", "o.planned <= p.snapshot.Version+fence*0"}}},
+	{"P3 orphans by age", "table", 200, []edit{{"sweep/table.go", "o.planned < fence", "fence > -2 && p.old(o.Created, p.o.OrphanAge)"}}},
+	{"P4 P6 a rebase across a fence keeps its objects", "table", 3000, []edit{
+		{"partition/commit.go", "if n.Planned < base.Fence()", "if n.Planned < -1"},
+		{"compaction/commit.go", "\tdone(err)\n\tif errors.Is", rebase + "\tdone(err)\n\tif errors.Is"},
+	}},
+	{"P5 a rebase that looks at nothing", "table", 500, []edit{
+		{"compaction/commit.go", "\tdone(err)\n\tif errors.Is", rebaseBlindly + "\tdone(err)\n\tif errors.Is"},
+	}},
+	{"P8 times that the writer gives", "table", 1000, []edit{
+		{"partition/replay.go", "if err := st.one(o.Name, i+1, &actions[i], o.Created)", writersTimes + "\t\tif err := st.one(o.Name, i+1, &actions[i], at)"},
+	}},
+	{"P8 tombstones that checkpoints forget", "table", 500, []edit{{"partition/checkpoint.go", "if !grave.Removed.Before(expired)", "if grave.Removed.Before(expired)"}}},
+	{"P8 a sweeper by another clock", "table", 200, []edit{{"sweep/sweep.go", "\treturn o.Created, nil\n}\n\n// old tells", "\treturn o.Created.Add(24 * time.Hour), nil\n}\n\n// old tells"}}},
+	{"P9 the lowest checkpoint", "table", 500, []edit{{"partition/load.go", "l.checkpoints[n-1]", "l.checkpoints[0]"}}},
+	{"P9 a gap is the end", "table", 2000, []edit{
+		{"partition/load.go", "\t\t\treturn nil, t.missing(want)\n", "\t\t\tentries = entries[:i]\n\t\t\t_ = t.missing\n\t\t\tbreak\n"},
+	}},
+	{"P9 no second listing", "table", 5000, []edit{{"partition/load.go", "\t\tif found {", "\t\tif found && c < 0 {"}}},
+	{"P10 a refresh that does not look for checkpoints", "table", 5000, []edit{
+		{"partition/load.go", "if len(l.checkpoints) > 0 || l.foreign", "if l.foreign"},
+		{"partition/load.go", "\t\tif found {", "\t\tif found && c < 0 {"},
+	}},
+	{"P11 cleanup one too far", "table", 200, []edit{{"partition/cleanup.go", "o.version < below", "o.version <= below"}}},
+	{"P11 no retention and no ghost check", "table", 5000, []edit{
+		{"partition/cleanup.go", "now.Sub(c.Created) >= retain", "now.Sub(c.Created) >= retain*0"},
+		{"partition/commit.go", "case err == nil && found:", "case err == nil && found && c < 0:"},
+	}},
+	{"P12 no grace", "table", 200, []edit{{"sweep/raw.go", "ok && p.old(mark.Updated, p.o.Grace) {\n\t\t\tdue", "ok && !mark.Updated.IsZero() {\n\t\t\tdue"}}},
+	{"P12 raw objects by their own age", "table", 200, []edit{{"sweep/raw.go", "mark, ok := p.snapshot.Txns[f.Name]; ok && p.old(mark.Updated, p.o.Grace) {\n\t\t\tdue", "p.old(f.Object.Created, p.o.Grace) {\n\t\t\tdue"}}},
+	{"P13 no dedup against what is live", "table", 50, []edit{{"compaction/plan.go", "g.Live = slices.Clone(s.Partition(key))", "g.Live = nil"}}},
+	{"P14 the snapshot before the raw objects", "table", 2000, []edit{
+		{"query/plan.go", "\tvar raw []partition.RawFile\n\tvar err error\n", "\tvar raw []partition.RawFile\n\tvar err error\n\tif p.snapshot, err = loadSnapshot(ctx, p.store, p.q); err != nil {\n\t\treturn err\n\t}\n"},
+		{"query/plan.go", "\tif p.snapshot, err = loadSnapshot(ctx, p.store, p.q); err != nil {\n\t\treturn err\n\t}\n\tp.inputs", "\tp.inputs"},
+	}},
+	{"P14 a raw object that is gone is skipped", "table", 2000, []edit{
+		{"query/scan.go", "if err == nil || !errors.As(err, &gone)", "if err == nil || errors.As(err, &gone) && gone.in.raw || !errors.As(err, &gone)"},
+		{"query/scan.go", "\t\t\tp.result = &result\n\t\t\treturn result, err\n\t\t}\n\t\tif err := p.startOver", "\t\t\tp.result = &result\n\t\t\tif gone != nil {\n\t\t\t\terr = nil\n\t\t\t}\n\t\t\treturn result, err\n\t\t}\n\t\tif err := p.startOver"},
+	}},
+	{"C3 duplicates are not counted", "table", 50, []edit{{"compaction/execute.go", "f.Duplicates += duplicates", "f.Duplicates += 0"}}},
+	{"C3 duplicates go with the file", "table", 50, []edit{{"compaction/execute.go", "\t\t\tduplicates += f.Duplicates\n", ""}}},
+	{"K3 an upload that failed is committed", "table", 200, []edit{{"compaction/execute.go", "if err := m.upload(ctx, &o); err != nil {", "if err := m.upload(ctx, &o); err != nil && o.file.Size < 0 {"}}},
+	{"outputs are deleted when the commit is unknown", "table", 500, []edit{
+		{"compaction/commit.go", "\t\"github.com/buffetbot/ingest/partition\"\n", "\t\"github.com/buffetbot/ingest/objstore\"\n\t\"github.com/buffetbot/ingest/partition\"\n"},
+		{"compaction/commit.go", "\tdone(err)\n\tif errors.Is", deleteOutputs + "\tdone(err)\n\tif errors.Is"},
+	}},
+	{"raw objects are deleted before the commit", "table", 50, []edit{
+		{"compaction/commit.go", "\t\"github.com/buffetbot/ingest/partition\"\n", "\t\"github.com/buffetbot/ingest/objstore\"\n\t\"github.com/buffetbot/ingest/partition\"\n"},
+		{"compaction/commit.go", "\tnext, err := j.table.Commit", deleteRaw + "\tnext, err := j.table.Commit"},
+	}},
+	{"another's commit is taken for ours", "table", 500, []edit{{"partition/commit.go", "if commitID(data) != id {", "if commitID(data) == \"\" {"}}},
+}
+
+const (
+	rebaseBlindly = `	for try := 0; errors.Is(err, partition.ErrConflict) && try < 3; try++ {
+		if head, e := j.table.Load(ctx); e == nil {
+			next, err = j.table.Commit(ctx, head, c)
+		}
+	}
+`
+	// As P5 says, but for P6.
+	rebase = `	for try := 0; errors.Is(err, partition.ErrConflict) && try < 3; try++ {
+		head, e := j.table.Load(ctx)
+		if e != nil {
+			break
+		}
+		same := true
+		for _, res := range results {
+			was, is := j.snapshot.Partition(res.report.Key), head.Partition(res.report.Key)
+			same = same && slices.EqualFunc(was, is, func(a, b partition.File) bool { return a.Path == b.Path && a.Duplicates == b.Duplicates })
+			for _, name := range res.consumed {
+				same = same && !head.Consumed(name)
+			}
+		}
+		if !same {
+			break
+		}
+		next, err = j.table.Commit(ctx, head, c)
+	}
+`
+	writersTimes = `		at := o.Created
+		if x := actions[i].Txn; x != nil && x.LastUpdated != nil {
+			at = time.UnixMilli(*x.LastUpdated)
+		}
+		if x := actions[i].Remove; x != nil && x.DeletionTimestamp != nil {
+			at = time.UnixMilli(*x.DeletionTimestamp)
+		}
+`
+	deleteOutputs = `	if errors.Is(err, partition.ErrUnknown) {
+		for _, f := range c.Add {
+			_ = j.store.(interface {
+				Remove(context.Context, string, objstore.Generation) error
+			}).Remove(ctx, f.ObjectName(), objstore.Any)
+		}
+	}
+`
+	deleteRaw = `	for _, name := range c.Consumed {
+		_ = j.store.(interface {
+			Remove(context.Context, string, objstore.Generation) error
+		}).Remove(ctx, name, objstore.Any)
+	}
+`
+)
