@@ -15,7 +15,7 @@ import (
 
 // bury publishes the dead letter of a rejected record. It waits for memory and
 // for one of the slots, not for the broker.
-func (p *Pipeline) bury(d *Delivery, r *schema.Rejection, original *deadletter.Original, receipt *batching.Receipt) error {
+func (p *Pipeline) bury(def *schema.Definition, d *Delivery, r *schema.Rejection, original *deadletter.Original, receipt *batching.Receipt) error {
 	if p.writer == nil {
 		return fmt.Errorf("record %d is rejected (%s), and there is no dead-letter topic", r.Index, r.Reason)
 	}
@@ -23,7 +23,7 @@ func (p *Pipeline) bury(d *Delivery, r *schema.Rejection, original *deadletter.O
 	if err := p.config.Budget.Acquire(p.work, size); err != nil {
 		return fmt.Errorf("bury record %d: %w", r.Index, err)
 	}
-	letter := deadletter.New(p.config.Definition, &d.Message, r)
+	letter := deadletter.New(def, &d.Message, r)
 	letter.Attempt = int32(d.Attempt)
 	if r.Rendered {
 		letter.Refer(original)
@@ -43,7 +43,7 @@ func (p *Pipeline) bury(d *Delivery, r *schema.Rejection, original *deadletter.O
 // preserve keeps the message that rendered records came in: once for all of their
 // letters, beside them. A letter may be published before its object is there;
 // the ack waits for both.
-func (p *Pipeline) preserve(m *schema.Message, rejected []schema.Rejection, receipt *batching.Receipt) (*deadletter.Original, error) {
+func (p *Pipeline) preserve(def *schema.Definition, m *schema.Message, rejected []schema.Rejection, receipt *batching.Receipt) (*deadletter.Original, error) {
 	if p.writer == nil || !slices.ContainsFunc(rejected, func(r schema.Rejection) bool { return r.Rendered }) {
 		return nil, nil
 	}
@@ -51,7 +51,7 @@ func (p *Pipeline) preserve(m *schema.Message, rejected []schema.Rejection, rece
 	if err := p.config.Budget.Acquire(p.work, size); err != nil {
 		return nil, fmt.Errorf("preserve message %s: %w", m.ID, err)
 	}
-	original, err := deadletter.NewOriginal(p.config.Definition, m)
+	original, err := deadletter.NewOriginal(def, m)
 	if err != nil {
 		p.config.Budget.Release(size)
 		return nil, err

@@ -63,10 +63,10 @@ func recorded(traceparent string) bool {
 }
 
 // OldestHeld is when the oldest message that is held was published: one being
-// decoded, waiting for memory, or in a batch that is not durable yet. Zero means
+// decoded, waiting for memory, postponed, or in a batch that is not durable yet. Zero means
 // none. Messages of which only dead letters are left do not count.
 func (p *Pipeline) OldestHeld() time.Time {
-	oldest := batching.Older(p.inHand(), batching.Older(p.batcher.Oldest(), p.sealing.oldest()))
+	oldest := batching.Older(batching.Older(p.inHand(), p.postponed.oldest()), batching.Older(p.batcher.Oldest(), p.sealing.oldest()))
 	if oldest == 0 {
 		return time.Time{}
 	}

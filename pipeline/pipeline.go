@@ -13,6 +13,8 @@
 //   - memory is bounded by the budget, which blocks the source's callback;
 //   - an outage of the store ends nothing: intake pauses, what is held stays leased
 //     and is tried again, nothing is acked; after HoldFor it is handed back;
+//   - a message is judged by one definition, whole, and its rows are flushed as
+//     rows of that one; the definition can be switched while messages come;
 //   - a panic while decoding is confined to its message, which becomes a dead
 //     letter.
 //
@@ -81,7 +83,7 @@ type Sink interface {
 
 // A Config is what a pipeline is made of.
 type Config struct {
-	Definition  *schema.Definition
+	Definition  *schema.Definition // to begin with; Switch changes it
 	NewDecoder  func() Decoder
 	Source      Source
 	Sink        Sink
@@ -106,6 +108,13 @@ type Config struct {
 	// is ill alone keeps messages from healthy ones; a store that is down for all
 	// is waited for either way.
 	HoldFor time.Duration
+
+	// UnknownAge is for how long after its publication a message is tried again
+	// that names a schema version newer than the newest known; then it becomes a
+	// dead letter. 0: at once. Refresh, unless nil, is told of each such message; it
+	// must not block.
+	UnknownAge time.Duration
+	Refresh    func()
 }
 
 // Defaults of Config.
@@ -148,7 +157,11 @@ type Pipeline struct {
 	letters *pool.Pool
 	writer  *deadletter.Writer
 	sealing sealing
-	traced  bool // the observer follows messages
+	current atomic.Pointer[generation]
+
+	postponed waitingRoom
+
+	traced bool // the observer follows messages
 
 	work     context.Context // of what must still be done after intake has ended
 	draining atomic.Bool
@@ -173,6 +186,7 @@ func New(c Config) *Pipeline {
 	p.gate = p.config.Gate
 	p.flushing.what, p.burying.what = "flushing "+c.Definition.Name, "publishing dead letters of "+c.Definition.Name
 	p.batcher = batching.New(c.Definition, c.Policy, c.Budget, p.config.Clock, p.sealed)
+	p.current.Store(&generation{c.Definition, c.NewDecoder})
 	p.workers = make(chan *worker, p.config.Workers)
 	for range p.config.Workers {
 		w := p.newWorker()
@@ -199,7 +213,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	defer stop()
 	p.work = work
 	p.touch()
-	p.log.Info("pipeline started", zap.Stringer("schema", p.config.Definition.Version),
+	p.log.Info("pipeline started", zap.Stringer("schema", p.Definition().Version),
 		zap.Int("flush_rows", p.config.Policy.Rows), zap.Int64("flush_bytes", p.config.Policy.Bytes),
 		zap.Duration("flush_age", p.config.Policy.Age), zap.Int64("memory_budget", p.config.Budget.Cap()))
 
@@ -236,6 +250,7 @@ func (p *Pipeline) watch(intake context.Context, settled <-chan struct{}, abando
 			return
 		case <-ticker.C:
 			p.batcher.Tick(p.config.Clock())
+			p.postponed.tick(p.config.Clock())
 		case <-ended:
 			ended = nil
 			deadline.Reset(p.config.Drain)
@@ -261,11 +276,12 @@ func tickEvery(age time.Duration) time.Duration {
 func (p *Pipeline) seal() {
 	p.draining.Store(true)
 	p.batcher.Seal(batching.ByShutdown)
+	p.postponed.release(func(*postponed) bool { return true })
 }
 
 // outcome says how the run went, and what to do about it.
 func (p *Pipeline) outcome(received error, asked bool) error {
-	name := p.config.Definition.Name
+	name := p.Definition().Name
 	s := p.Stats()
 	p.log.Info("pipeline ended", s.fields()...)
 	switch {

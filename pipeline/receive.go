@@ -16,6 +16,7 @@ import (
 
 // A worker is what decoding one message takes. It serves one message at a time.
 type worker struct {
+	gen     *generation
 	decoder Decoder
 	rows    *schema.Columns
 	coerced map[Coercion]int64 // by this decoder, as of the last look
@@ -27,7 +28,8 @@ type worker struct {
 const maxScratch = 8 << 20
 
 func (p *Pipeline) newWorker() *worker {
-	return &worker{decoder: p.config.NewDecoder(), rows: schema.NewColumns(p.config.Definition), coerced: map[Coercion]int64{}, inHand: new(atomic.Int64)}
+	gen := p.current.Load()
+	return &worker{gen: gen, decoder: gen.newDecoder(), rows: schema.NewColumns(gen.def), coerced: map[Coercion]int64{}, inHand: new(atomic.Int64)}
 }
 
 // receive is the source's callback. It blocks while the memory budget is full.
@@ -42,6 +44,7 @@ func (p *Pipeline) receive(_ context.Context, d *Delivery) {
 	}
 	select {
 	case w := <-p.workers:
+		p.renew(w)
 		w.inHand.Store(receipt.Origin.Published)
 		err := p.keep(w, d, receipt, content)
 		p.idle(w)
@@ -83,20 +86,24 @@ func (p *Pipeline) receipt(d *Delivery) (*batching.Receipt, *content) {
 // keep decodes a message and sees to it that each part holds the receipt until
 // it is durable.
 func (p *Pipeline) keep(w *worker, d *Delivery, receipt *batching.Receipt, c *content) error {
+	def := w.gen.def // of the verdict, whatever replaces the worker
 	rejected := p.decode(w, &d.Message)
+	if later, err := p.postpone(&d.Message, def, rejected, receipt); later {
+		return err
+	}
 	c.rows.Store(int64(w.rows.Len()))
 	c.letters.Store(int64(len(rejected)))
 	p.counts.rows.Add(int64(w.rows.Len()))
 	if err := p.batcher.Add(p.room, w.rows, len(d.Data), receipt); err != nil {
 		return err
 	}
-	original, err := p.preserve(&d.Message, rejected, receipt)
+	original, err := p.preserve(def, &d.Message, rejected, receipt)
 	if err != nil {
 		return err
 	}
 	for i := range rejected {
 		p.counts.reject(rejected[i].Reason)
-		if err := p.bury(d, &rejected[i], original, receipt); err != nil {
+		if err := p.bury(def, d, &rejected[i], original, receipt); err != nil {
 			return err
 		}
 	}
@@ -126,7 +133,7 @@ func (p *Pipeline) decode(w *worker, m *schema.Message) (rejected []schema.Rejec
 // idle gives a worker back.
 func (p *Pipeline) idle(w *worker) {
 	if w.rows.Bytes() > maxScratch {
-		w.rows = schema.NewColumns(p.config.Definition)
+		w.rows = schema.NewColumns(w.gen.def)
 	}
 	w.inHand.Store(0)
 	p.workers <- w

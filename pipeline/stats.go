@@ -30,6 +30,9 @@ type Stats struct {
 	Rejected map[schema.Reason]int64 // rejected ones
 	Panics   int64                   // messages whose decoding panicked
 
+	Postponed int64 // deliveries handed back because their schema version is not known yet
+	Switches  int64 // definitions that became current after the first
+
 	Letters, LettersFailed int64 // dead letters published, and tries that failed
 
 	Flushes, FlushesFailed           int64 // batches, and tries that failed
@@ -70,6 +73,7 @@ type counts struct {
 	received, acked, nacked, held        atomic.Int64
 	ackedRows, ackedLetters              atomic.Int64
 	rows, panics, letters, lettersFailed atomic.Int64
+	postponed, switches                  atomic.Int64
 	flushes, flushesFailed, gaveUp       atomic.Int64
 	flushedRows, files, flushedBytes     atomic.Int64
 	seals                                [8]atomic.Int64 // by batching.Seal
@@ -95,6 +99,7 @@ func (p *Pipeline) Stats() Stats {
 		Received: c.received.Load(), Acked: c.acked.Load(), Nacked: c.nacked.Load(), Held: c.held.Load(),
 		AckedRows: c.ackedRows.Load(), AckedLetters: c.ackedLetters.Load(),
 		Rows: c.rows.Load(), Panics: c.panics.Load(),
+		Postponed: c.postponed.Load(), Switches: c.switches.Load(),
 		Letters: c.letters.Load(), LettersFailed: c.lettersFailed.Load(),
 		Flushes: c.flushes.Load(), FlushesFailed: c.flushesFailed.Load(), GaveUp: c.gaveUp.Load(),
 		FlushedRows: c.flushedRows.Load(), Files: c.files.Load(), FlushedBytes: c.flushedBytes.Load(),
