@@ -178,3 +178,36 @@ func TestAClockThatGoesBack(t *testing.T) {
 		}
 	}
 }
+
+// What a subscription retains is kept when it is acknowledged, until the retention
+// ends, and not longer.
+func TestRetainedMessagesStayUntilTheirRetentionEnds(t *testing.T) {
+	c := newClock()
+	b := newBox(t, embedded.Config{Clock: c.Now, SegmentBytes: 100})
+	b.pair(&pb.Subscription{RetainAckedMessages: true, MessageRetentionDuration: durationpb.New(time.Hour)})
+	seek := &pb.SeekRequest{Subscription: subName, Target: &pb.SeekRequest_Time{Time: timestamppb.New(c.Now().Add(-time.Hour))}}
+	b.publish("a")
+	c.add(30 * time.Minute)
+	b.publish("b")
+	b.ack(subName, b.pull(subName, 2)...)
+	for _, tt := range []struct {
+		later time.Duration
+		want  []string
+	}{{0, []string{"a", "b"}}, {31 * time.Minute, []string{"b"}}, {30 * time.Minute, nil}} {
+		c.add(tt.later)
+		b.server.TrimNow()
+		b.restart()
+		if _, err := b.Subscriber.Seek(t.Context(), seek); err != nil {
+			t.Fatal(err)
+		}
+		got := b.pull(subName, len(tt.want))
+		if !slices.Equal(texts(got), tt.want) {
+			t.Errorf("%v later %v came, want %v", tt.later, texts(got), tt.want)
+		}
+		if len(got) > 0 {
+			b.ack(subName, got...)
+		}
+	}
+	b.server.TrimNow()
+	eventually(t, "segments go", func() bool { return b.server.Stats().Segments <= 3 })
+}
