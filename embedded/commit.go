@@ -81,7 +81,7 @@ func signal(wake chan struct{}) {
 }
 
 // runCommitter is the one goroutine that writes the journal, until the queue is
-// closed and empty.
+// closed.
 func (s *Server) runCommitter() {
 	var spare []*op
 	for {
@@ -104,11 +104,8 @@ func (s *Server) runCommitter() {
 		if s.checkpointDue() {
 			s.writeCheckpoint()
 		}
-		if closed && len(ops) == 0 {
+		if closed { // and nothing was queued since: what came later was refused
 			return
-		}
-		if closed {
-			signal(s.commits.wake) // look once more
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package embedded_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -20,10 +21,22 @@ func deadPair(b *box) {
 	b.pair(&pb.Subscription{DeadLetterPolicy: &pb.DeadLetterPolicy{DeadLetterTopic: deadName, MaxDeliveryAttempts: 5}})
 }
 
-// Attempts are counted across kills: a message that takes the server down with it
-// is dead-lettered in the end, and once.
+// Attempts are counted across kills and restarts: a message that takes the server
+// down with it is dead-lettered in the end, and once.
 func TestAttemptsAreCountedAcrossKills(t *testing.T) {
+	for _, killed := range []bool{true, false} {
+		t.Run(fmt.Sprintf("killed=%v", killed), func(t *testing.T) { testAttempts(t, killed) })
+	}
+}
+
+func testAttempts(t *testing.T, killed bool) {
 	b := newBox(t, embedded.Config{})
+	restart := func() {
+		if killed {
+			b.cfg.Dir = copyDir(t, b.cfg.Dir)
+		}
+		b.restart()
+	}
 	deadPair(b)
 	b.publish("poison", "good")
 	for attempt := int32(1); attempt <= 5; attempt++ {
@@ -36,8 +49,7 @@ func TestAttemptsAreCountedAcrossKills(t *testing.T) {
 		}
 		// The attempt is written without being waited for; a later answer says that it is.
 		b.topic(topicName + string(rune('a'+attempt)))
-		b.cfg.Dir = copyDir(t, b.cfg.Dir)
-		b.restart()
+		restart()
 	}
 	if got := b.now(subName); len(got) > 0 {
 		t.Errorf("a sixth delivery: %v", texts(got))
@@ -46,8 +58,7 @@ func TestAttemptsAreCountedAcrossKills(t *testing.T) {
 	if !slices.Equal(texts(letters), []string{"poison"}) {
 		t.Errorf("dead letters %v", texts(letters))
 	}
-	b.cfg.Dir = copyDir(t, b.cfg.Dir)
-	b.restart()
+	restart()
 	for _, sub := range b.server.Stats().Subscriptions {
 		if sub.Name == subName && sub.Backlog != 0 {
 			t.Errorf("dead-lettered, and %d in the backlog after a restart", sub.Backlog)
@@ -164,6 +175,10 @@ func TestAClientThatComesBackKeepsItsShare(t *testing.T) {
 		t.Error("the stream goes on")
 	}
 	s = open()
+	time.Sleep(200 * time.Millisecond) // time enough for a third message to come too early
+	if n := b.server.Stats().Subscriptions[0].Outstanding; n != 2 {
+		t.Errorf("%d messages are under way, and max_outstanding_messages is 2", n)
+	}
 	b.ack(subName, out.ReceivedMessages[0])
 	next, err := s.Recv()
 	if err != nil || len(next.ReceivedMessages) != 1 || string(next.ReceivedMessages[0].Message.Data) != "c" {

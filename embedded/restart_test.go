@@ -289,3 +289,30 @@ func TestTheTemporaryDirectoryGoes(t *testing.T) {
 		t.Errorf("%s is still there: %v", s.Dir(), err)
 	}
 }
+
+// A checkpoint that is not whole is refused wherever it was cut, also between two
+// of its records.
+func TestACutCheckpointIsRefused(t *testing.T) {
+	b := newBox(t, embedded.Config{})
+	b.pair(nil)
+	b.publish("a")
+	b.close()
+	name := filepath.Join(b.cfg.Dir, "checkpoint")
+	whole, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range whole {
+		if err := os.WriteFile(name, whole[:n], 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := embedded.Open(embedded.Config{Addr: "127.0.0.1:0", Dir: b.cfg.Dir}); err == nil {
+			s.Close()
+			t.Fatalf("opened with %d of %d bytes", n, len(whole))
+		}
+	}
+	if err := os.WriteFile(name, whole, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	b.open()
+}
