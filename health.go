@@ -42,8 +42,8 @@ func (i *Ingestor) Ready() error {
 	case (*run).Err() != nil:
 		return errDraining
 	}
-	for _, dataType := range i.types {
-		if err := i.pipelines[dataType].Err(); err != nil {
+	for _, dataType := range i.fleet.types() {
+		if err := i.fleet.pipeline(dataType).Err(); err != nil {
 			return err // the store is down for all, or something is amiss with this type
 		}
 	}
@@ -57,7 +57,7 @@ func (i *Ingestor) observe() error {
 		Stats:  func() map[string]pipeline.Stats { return i.Report().Stats },
 		Oldest: func() map[string]time.Time {
 			all := map[string]time.Time{}
-			for dataType, p := range i.pipelines {
+			for dataType, p := range i.fleet.all() {
 				all[dataType] = p.OldestHeld()
 			}
 			return all

@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"testing"
-
-	"github.com/buffetbot/ingest/pipeline"
 )
 
 // Readiness follows the life of an ingestor.
 func TestReadyFollowsTheRun(t *testing.T) {
-	i := &Ingestor{pipelines: map[string]*pipeline.Pipeline{}}
+	i := &Ingestor{fleet: newFleet()}
 	check := func(when string, want error) {
 		t.Helper()
 		if err := i.Ready(); !errors.Is(err, want) || (err == nil) != (want == nil) {

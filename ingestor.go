@@ -38,8 +38,9 @@ type IngestConfig struct {
 // An Ingestor takes messages of several data types into one lake, a pipeline
 // each, under one memory budget.
 type Ingestor struct {
-	types     []string
-	pipelines map[string]*pipeline.Pipeline
+	fleet     *fleet
+	parts     parts
+	refresher *refresher
 	idle      time.Duration
 	lag       time.Duration // how long the last dead letters may take through an embedded broker
 	broker    *broker
@@ -65,11 +66,12 @@ func (l *Lake) NewIngestor(ctx context.Context, c IngestConfig) (*Ingestor, erro
 	if err != nil {
 		return nil, err
 	}
-	i := &Ingestor{types: types, pipelines: map[string]*pipeline.Pipeline{}, idle: c.Ingest.IdleExit, broker: b, log: l.log}
+	i := &Ingestor{fleet: newFleet(), idle: c.Ingest.IdleExit, broker: b, log: l.log}
+	i.refresher = newRefresher(l, c, i)
 	if c.Broker.Embedded {
 		i.lag = c.Ingest.DrainDeadline
 	}
-	if err := errors.Join(i.wire(ctx, l, c), i.observe()); err != nil {
+	if err := errors.Join(i.wire(ctx, l, c, types), i.observe()); err != nil {
 		return nil, errors.Join(err, b.close())
 	}
 	return i, nil
@@ -92,45 +94,65 @@ func (l *Lake) checkKeys(c IngestConfig) error {
 //
 //	subscription ─▶ decoder ─▶ batches ─▶ sink ─▶ raw/
 //	                   └─▶ dead-letters topic
-func (i *Ingestor) wire(ctx context.Context, l *Lake, c IngestConfig) error {
+func (i *Ingestor) wire(ctx context.Context, l *Lake, c IngestConfig, types []string) error {
 	writer, err := newWriter()
 	if err != nil {
 		return err
 	}
-	budget, observer := batching.NewBudget(int64(c.Ingest.MemoryBudget)), telemetry.Flushes()
-	i.health.budget = budget
-	files := sink.New(l.store, sink.Config{Writer: writer, OwnFileRows: c.Ingest.OwnFileRows})
-	letters, err := i.broker.deadLetterTopic(ctx, c)
-	if err != nil {
+	i.parts = parts{
+		budget: batching.NewBudget(int64(c.Ingest.MemoryBudget)), observer: telemetry.Flushes(),
+		files: sink.New(l.store, sink.Config{Writer: writer, OwnFileRows: c.Ingest.OwnFileRows}),
+	}
+	i.health.budget = i.parts.budget
+	if i.parts.letters, err = i.broker.deadLetterTopic(ctx, c); err != nil {
 		return err
 	}
-	for _, dataType := range i.types {
+	for _, dataType := range types {
 		def, _ := l.Registry().Latest(dataType)
-		source, err := i.broker.subscription(ctx, c, def)
+		p, err := i.pipeline(ctx, l, c, def, types)
 		if err != nil {
 			return err
 		}
-		decoders, err := decoders(def, c)
-		if err != nil {
-			return err
-		}
-		wiring := pipeline.Config{
-			Definition: def, NewDecoder: decoders, Source: source, Sink: files,
-			DeadLetters: letters, Payloads: l.store,
-			Policy: batching.Policy{Rows: c.Ingest.FlushRows, Bytes: int64(c.Ingest.FlushBytes), Age: c.Ingest.FlushAge},
-			Budget: budget, Drain: c.Ingest.DrainDeadline, Log: l.log, Observer: observer,
-			Gate: l.data.breaker, HoldFor: c.Ingest.HoldFor,
-		}
-		if dataType == deadLetters {
-			wiring.DeadLetters = nil // no letters about letters: what cannot be stored is handed back
-			if i.drain, err = i.drainOf(ctx, l, c, source); err != nil {
-				return err
-			}
-			wiring.Source = i.drain
-		}
-		i.pipelines[dataType] = pipeline.New(wiring)
+		i.fleet.add(dataType, p)
 	}
 	return nil
+}
+
+// parts are what all pipelines of an ingestor share.
+type parts struct {
+	budget   *batching.Budget
+	observer pipeline.Observer
+	files    *sink.Sink
+	letters  deadletter.Publisher
+}
+
+// pipeline makes the pipeline of one data type. The dead letters' one drains what
+// the broker gave up on of types, too.
+func (i *Ingestor) pipeline(ctx context.Context, l *Lake, c IngestConfig, def *schema.Definition, types []string) (*pipeline.Pipeline, error) {
+	source, err := i.broker.subscription(ctx, c, def)
+	if err != nil {
+		return nil, err
+	}
+	decoders, err := decoders(def, c)
+	if err != nil {
+		return nil, err
+	}
+	wiring := pipeline.Config{
+		Definition: def, NewDecoder: decoders, Source: source, Sink: i.parts.files,
+		DeadLetters: i.parts.letters, Payloads: l.store,
+		Policy: batching.Policy{Rows: c.Ingest.FlushRows, Bytes: int64(c.Ingest.FlushBytes), Age: c.Ingest.FlushAge},
+		Budget: i.parts.budget, Drain: c.Ingest.DrainDeadline, Log: l.log, Observer: i.parts.observer,
+		Gate: l.data.breaker, HoldFor: c.Ingest.HoldFor,
+		UnknownAge: c.Ingest.UnknownAge, Refresh: i.refresher.ask,
+	}
+	if def.Name == deadLetters {
+		wiring.DeadLetters = nil // no letters about letters: what cannot be stored is handed back
+		if i.drain, err = i.drainOf(ctx, l, c, source, types); err != nil {
+			return nil, err
+		}
+		wiring.Source = i.drain
+	}
+	return pipeline.New(wiring), nil
 }
 
 // decoders makes the decoders of one data type, one for each worker.
@@ -177,8 +199,9 @@ func (i *Ingestor) Run(ctx context.Context) error {
 
 	feeders := pool.New().WithContext(ctx).WithCancelOnError()
 	last := pool.New().WithErrors()
-	for _, dataType := range i.types {
-		p := i.pipelines[dataType]
+	types := i.fleet.types()
+	for _, dataType := range types {
+		p := i.fleet.pipeline(dataType)
 		if dataType == deadLetters {
 			last.Go(func() error {
 				err := named(dataType, p.Run)(lettersCtx)
@@ -191,13 +214,11 @@ func (i *Ingestor) Run(ctx context.Context) error {
 		}
 		feeders.Go(named(dataType, p.Run))
 	}
+	feeders.Go(i.refresher.run)
 	watcher := pool.New()
 	watcher.Go(func() { i.watch(ctx, stop) })
 	last.Go(func() error {
-		if len(i.types) == 1 && i.types[0] == deadLetters {
-			<-ctx.Done()
-		}
-		err := feeders.Wait()
+		err := feeders.Wait() // the refresher's, at least, lasts as long as the run
 		stop()
 		i.settle(lettersCtx)
 		stopLetters()
@@ -239,7 +260,7 @@ func (i *Ingestor) watch(ctx context.Context, stop func()) {
 }
 
 func (i *Ingestor) quiet(d time.Duration) bool {
-	for _, p := range i.pipelines {
+	for _, p := range i.fleet.all() {
 		if p.Idle() < d {
 			return false
 		}
@@ -250,7 +271,7 @@ func (i *Ingestor) quiet(d time.Duration) bool {
 // settle waits, with an embedded broker, until the dead letters that were
 // published have come back: it keeps nothing beyond the process.
 func (i *Ingestor) settle(ctx context.Context) {
-	if i.lag == 0 || i.pipelines[deadLetters] == nil {
+	if i.lag == 0 || i.fleet.pipeline(deadLetters) == nil {
 		return
 	}
 	deadline := time.After(i.lag)
@@ -269,16 +290,16 @@ func (i *Ingestor) settle(ctx context.Context) {
 // lettersUnderWay is how many dead letters were published and have not arrived.
 func (i *Ingestor) lettersUnderWay() int64 {
 	var published int64
-	for _, p := range i.pipelines {
+	for _, p := range i.fleet.all() {
 		published += p.Stats().Letters
 	}
-	return published - (i.pipelines[deadLetters].Stats().Received - i.drain.adopted.Load())
+	return published - (i.fleet.pipeline(deadLetters).Stats().Received - i.drain.adopted.Load())
 }
 
 // Report says what the ingestor has done since it was made.
 func (i *Ingestor) Report() IngestReport {
-	r := IngestReport{Types: i.types, Stats: map[string]pipeline.Stats{}}
-	for dataType, p := range i.pipelines {
+	r := IngestReport{Types: i.fleet.types(), Stats: map[string]pipeline.Stats{}}
+	for dataType, p := range i.fleet.all() {
 		r.Stats[dataType] = p.Stats()
 	}
 	return r

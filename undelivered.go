@@ -2,6 +2,8 @@ package ingest
 
 import (
 	"context"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,10 +20,31 @@ import (
 // published on the dead-letter topic, and what the broker itself gave up
 // delivering, which lies on the topics <topic>-undelivered.
 type confluence struct {
-	letters     pipeline.Source
+	letters pipeline.Source
+	adopted atomic.Int64 // messages delivered from the tributaries
+	log     *zap.Logger
+
+	mu          sync.Mutex
 	undelivered []tributary
-	adopted     atomic.Int64 // messages delivered from the tributaries
-	log         *zap.Logger
+	joined      chan struct{} // has a value when one has come
+}
+
+// join adds a tributary, also while others flow.
+func (c *confluence) join(t tributary) {
+	c.mu.Lock()
+	c.undelivered = append(c.undelivered, t)
+	c.mu.Unlock()
+	select {
+	case c.joined <- struct{}{}:
+	default:
+	}
+}
+
+// from gives the tributaries after the first n.
+func (c *confluence) from(n int) []tributary {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.undelivered[n:])
 }
 
 // A tributary is a subscription on <topic>-undelivered.
@@ -40,9 +63,20 @@ func (c *confluence) Receive(ctx context.Context, callback func(context.Context,
 	var all conc.WaitGroup
 	defer all.Wait()
 	defer stop()
-	for _, t := range c.undelivered {
-		all.Go(func() { c.drain(ctx, t, callback) })
-	}
+	all.Go(func() {
+		for n := 0; ; {
+			more := c.from(n)
+			for _, t := range more {
+				all.Go(func() { c.drain(ctx, t, callback) })
+			}
+			n += len(more)
+			select {
+			case <-ctx.Done():
+				return
+			case <-c.joined:
+			}
+		}
+	})
 	return c.letters.Receive(ctx, callback)
 }
 
@@ -69,9 +103,8 @@ func (c *confluence) drain(ctx context.Context, t tributary, callback func(conte
 // drainOf makes the source of all dead letters. A subscription on an
 // <topic>-undelivered that is missing is a warning: nothing is lost as long as no
 // subscription has a policy that moves messages there.
-func (i *Ingestor) drainOf(ctx context.Context, l *Lake, c IngestConfig, letters pipeline.Source) (*confluence, error) {
-	all := &confluence{letters: letters, log: l.log}
-	types := i.types
+func (i *Ingestor) drainOf(ctx context.Context, l *Lake, c IngestConfig, letters pipeline.Source, types []string) (*confluence, error) {
+	all := &confluence{letters: letters, log: l.log, joined: make(chan struct{}, 1)}
 	if len(types) == 1 { // the letters alone: everybody's
 		types = l.Registry().Types()
 	}
@@ -80,22 +113,30 @@ func (i *Ingestor) drainOf(ctx context.Context, l *Lake, c IngestConfig, letters
 			continue
 		}
 		def, _ := l.Registry().Latest(dataType)
-		t := tributary{dataType: dataType, topic: def.Topic, subscription: undeliveredSubscription(def.Topic)}
-		if c.Broker.Create {
-			if err := i.broker.ensureUndelivered(ctx, def.Topic); err != nil {
-				return nil, err
-			}
-		} else if err := i.broker.client.CheckSubscription(ctx, t.subscription, def.Topic+deadletter.UndeliveredSuffix); err != nil {
-			l.log.Warn("messages that the broker gives up on are not drained: create the topic and its subscription (--create, or terraform)",
-				zap.String("type", dataType), zap.String("subscription", t.subscription), zap.Error(err))
-			continue
+		if err := i.drainToo(ctx, l, c, all, def); err != nil {
+			return nil, err
 		}
-		t.source = i.broker.client.Subscription(t.subscription, gcp.SubscriptionSettings{
-			MaxOutstandingMessages: 1000, MaxOutstandingBytes: 64 << 20, NumGoroutines: 1, DrainTimeout: 2 * c.Ingest.DrainDeadline,
-		})
-		all.undelivered = append(all.undelivered, t)
 	}
 	return all, nil
+}
+
+// drainToo lets what the broker gave up on of one data type flow in, too.
+func (i *Ingestor) drainToo(ctx context.Context, l *Lake, c IngestConfig, all *confluence, def *schema.Definition) error {
+	t := tributary{dataType: def.Name, topic: def.Topic, subscription: undeliveredSubscription(def.Topic)}
+	if c.Broker.Create {
+		if err := i.broker.ensureUndelivered(ctx, def.Topic); err != nil {
+			return err
+		}
+	} else if err := i.broker.client.CheckSubscription(ctx, t.subscription, def.Topic+deadletter.UndeliveredSuffix); err != nil {
+		l.log.Warn("messages that the broker gives up on are not drained: create the topic and its subscription (--create, or terraform)",
+			zap.String("type", def.Name), zap.String("subscription", t.subscription), zap.Error(err))
+		return nil
+	}
+	t.source = i.broker.client.Subscription(t.subscription, gcp.SubscriptionSettings{
+		MaxOutstandingMessages: 1000, MaxOutstandingBytes: 64 << 20, NumGoroutines: 1, DrainTimeout: 2 * c.Ingest.DrainDeadline,
+	})
+	all.join(t)
+	return nil
 }
 
 // undeliveredSubscription is the name of the subscription that drains what the

@@ -92,6 +92,8 @@ type Ingest struct {
 	OwnFileRows   int               `env:"OWN_FILE_ROWS" default:"10000" help:"Rows of one symbol in a batch that earn it a file of its own; the others share one."`
 	IdleExit      time.Duration     `env:"IDLE_EXIT" default:"0s" help:"Finish with code 0 once nothing has arrived for this long and everything is durable (0: stay up)."`
 	HoldFor       time.Duration     `env:"HOLD_FOR" default:"30m" help:"How long messages that cannot be made durable stay held while the store is down, before they are handed back to the broker; intake pauses meanwhile."`
+	SchemaRefresh time.Duration     `env:"SCHEMA_REFRESH" default:"1m" help:"How often to look for definitions that were added to the lake; they are taken up without a restart."`
+	UnknownAge    time.Duration     `name:"unknown-schema-age" env:"UNKNOWN_SCHEMA_AGE" default:"10m" help:"How long after its publication a message is tried again that names a schema version newer than any known; then it becomes a dead letter (0: at once)."`
 	DrainDeadline time.Duration     `env:"DRAIN_DEADLINE" default:"60s" help:"How long a shutdown may take to make everything durable; the rest is handed back to the broker."`
 }
 
@@ -108,7 +110,11 @@ func (i *Ingest) Problems() []error {
 	positive("flush-age", i.FlushAge > 0, i.FlushAge)
 	positive("memory-budget", i.MemoryBudget > 0, i.MemoryBudget)
 	positive("hold-for", i.HoldFor > 0, i.HoldFor)
+	positive("schema-refresh", i.SchemaRefresh > 0, i.SchemaRefresh)
 	positive("own-file-rows", i.OwnFileRows > 0, i.OwnFileRows)
+	if i.UnknownAge < 0 {
+		all = append(all, fmt.Errorf("--unknown-schema-age %v: must not be negative", i.UnknownAge))
+	}
 	if i.IdleExit < 0 {
 		all = append(all, fmt.Errorf("--idle-exit %v: must not be negative", i.IdleExit))
 	}

@@ -31,7 +31,7 @@ var Reasons = []ReasonHelp{
 	{schema.UnsupportedEncoding, "attribute content_encoding names a compression that the ingestor does not read", "Send gzip, zstd, or no compression, and say so in the attribute."},
 	{schema.CorruptEncoding, "the payload is not what content_encoding says, or is damaged or cut off", "Check the publisher's compression and whether it closes the compressor before it sends; publish again from the source."},
 	{schema.DecompressionBomb, "the payload inflates beyond what is allowed", "Find out who published it. If it is genuine, send smaller batches."},
-	{schema.UnknownSchemaVersion, "attribute schema_version names a version that this ingestor cannot judge", "Deploy ingestors that know the version, or correct the publisher's attribute; then publish again."},
+	{schema.UnknownSchemaVersion, "attribute schema_version names a version that this ingestor cannot judge; a newer one than any known was waited for, for --unknown-schema-age", "Add the definition (buffetctl schema evolve) or deploy ingestors that know the version, or correct the publisher's attribute; then publish again."},
 	{schema.WrongDataType, "the message says that it is of another data type than its topic's", "Point the publisher to the right topic and publish again there."},
 	{schema.BadAttribute, "an attribute that takes part in the identity (event_id, published_at) cannot be read", "Correct the attribute's form in the publisher: published_at is RFC 3339 and not in the future."},
 

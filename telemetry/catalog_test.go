@@ -35,6 +35,7 @@ func everything(t *testing.T) map[string]*dto.MetricFamily {
 	mem := objstore.NewMem()
 	store := observedStore(&objtest.Faults{Store: mem, Times: 3})
 	fill(t, store, trades(3, time.Minute, nil))
+	Refreshes()("ok")
 	if err := ObserveBreaker("data", objstore.Break(mem, objstore.BreakerPolicy{})); err != nil {
 		t.Fatal(err)
 	}

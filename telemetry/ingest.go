@@ -54,7 +54,7 @@ func age(t time.Time) float64 {
 
 // An ingestReader holds the instruments that are read.
 type ingestReader struct {
-	received, acked, nacked, held, panics, records, coercions, seals, flushes, gaveUp, letters metric.Int64Observable
+	postponed, switches, received, acked, nacked, held, panics, records, coercions, seals, flushes, gaveUp, letters metric.Int64Observable
 	used, limit                                                                                metric.Int64Observable
 	oldest                                                                                     metric.Float64ObservableGauge
 }
@@ -62,14 +62,14 @@ type ingestReader struct {
 func newIngestReader(m metric.Meter) ingestReader {
 	return ingestReader{
 		received: msgReceived.read(m), acked: msgAcked.read(m), nacked: msgNacked.read(m), held: msgHeld.read(m),
-		panics: panics.read(m), records: records.read(m), coercions: coercions.read(m),
+		postponed: msgPostponed.read(m), switches: switches.read(m), panics: panics.read(m), records: records.read(m), coercions: coercions.read(m),
 		seals: seals.read(m), flushes: flushes.read(m), gaveUp: gaveUp.read(m), letters: letters.read(m),
 		used: memoryUsed.read(m), limit: memoryCap.read(m), oldest: oldestHeld.gauge(m),
 	}
 }
 
 func (r *ingestReader) all() []metric.Observable {
-	return []metric.Observable{r.received, r.acked, r.nacked, r.held, r.panics, r.records, r.coercions, r.seals, r.flushes, r.gaveUp, r.letters, r.used, r.limit, r.oldest}
+	return []metric.Observable{r.postponed, r.switches, r.received, r.acked, r.nacked, r.held, r.panics, r.records, r.coercions, r.seals, r.flushes, r.gaveUp, r.letters, r.used, r.limit, r.oldest}
 }
 
 // counts tells the counts of one pipeline.
@@ -82,6 +82,8 @@ func (r *ingestReader) counts(to metric.Observer, dataType string, s pipeline.St
 	tell(r.nacked, s.Nacked)
 	tell(r.held, s.Held)
 	tell(r.panics, s.Panics)
+	tell(r.postponed, s.Postponed)
+	tell(r.switches, s.Switches)
 	tell(r.records, s.Rows, attribute.String(labelVerdict, "accepted"), attribute.String(labelReason, ""))
 	for reason, n := range s.Rejected {
 		tell(r.records, n, attribute.String(labelVerdict, "rejected"), attribute.String(labelReason, string(reason)))
@@ -101,6 +103,14 @@ func (r *ingestReader) counts(to metric.Observer, dataType string, s pipeline.St
 	tell(r.gaveUp, s.GaveUp)
 	tell(r.letters, s.Letters, attribute.String(labelOutcome, "published"))
 	tell(r.letters, s.LettersFailed, attribute.String(labelOutcome, "failed"))
+}
+
+// Refreshes counts looks for new definitions, by outcome: ok or failed.
+func Refreshes() func(outcome string) {
+	c := refreshes.counter(meter())
+	return func(outcome string) {
+		c.Add(context.Background(), 1, metric.WithAttributes(attribute.String(labelOutcome, outcome)))
+	}
 }
 
 // ObserveBreaker reads the state of a store's circuit breaker at each collection.

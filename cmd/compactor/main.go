@@ -90,6 +90,7 @@ func run(ctx context.Context, args []string, out, diagnostics io.Writer) error {
 	t.Check("compactor", func() error { return ready(ctx, nil) })
 	t.Check("lake", lake.Ready)
 	for {
+		types = refresh(ctx, lake, c, s.Types.Types, types, log)
 		report, err := c.Run(ctx, types)
 		fmt.Fprint(out, report)
 		if s.Sweep && ctx.Err() == nil {
@@ -108,6 +109,20 @@ func run(ctx context.Context, args []string, out, diagnostics io.Writer) error {
 		case <-time.After(s.Interval):
 		}
 	}
+}
+
+// refresh takes up the definitions that were added to the lake since the last run,
+// and gives the data types to work on. Where they cannot be read, those of before
+// serve once more.
+func refresh(ctx context.Context, lake *ingest.Lake, c *compaction.Compactor, named, before []string, log *zap.Logger) []string {
+	_, err := lake.Refresh(ctx)
+	types, checkErr := lake.CheckTypes(named)
+	if err := errors.Join(err, checkErr); err != nil {
+		log.Error("new definitions are not taken up; those of before stay, and the next run tries again", zap.Error(err))
+		return before
+	}
+	c.Registry = lake.Registry()
+	return types
 }
 
 func runSweep(ctx context.Context, s *sweep.Sweeper, types []string, out io.Writer) error {
