@@ -26,10 +26,6 @@ var mutants = []mutant{
 	{"P8 tombstones that checkpoints forget", "table", 500, []edit{{"partition/checkpoint.go", "if !grave.Removed.Before(expired)", "if grave.Removed.Before(expired)"}}},
 	{"P8 a sweeper by another clock", "table", 200, []edit{{"sweep/sweep.go", "\treturn o.Created, nil\n}\n\n// old tells", "\treturn o.Created.Add(24 * time.Hour), nil\n}\n\n// old tells"}}},
 	{"P9 the lowest checkpoint", "table", 500, []edit{{"partition/load.go", "l.checkpoints[n-1]", "l.checkpoints[0]"}}},
-	{"P9 a gap is the end", "table", 2000, []edit{
-		{"partition/load.go", "\t\t\treturn nil, t.missing(want)\n", "\t\t\tentries = entries[:i]\n\t\t\t_ = t.missing\n\t\t\tbreak\n"},
-	}},
-	{"P9 no second listing", "table", 5000, []edit{{"partition/load.go", "\t\tif found {", "\t\tif found && c < 0 {"}}},
 	{"P10 a refresh that does not look for checkpoints", "table", 5000, []edit{
 		{"partition/load.go", "if len(l.checkpoints) > 0 || l.foreign", "if l.foreign"},
 		{"partition/load.go", "\t\tif found {", "\t\tif found && c < 0 {"},
@@ -114,3 +110,23 @@ const (
 	}
 `
 )
+
+func init() {
+	mutants = append(mutants, []mutant{
+		{"ack although the upload is unknown", "ingest", 100, []edit{{"sink/sink.go", "if err != nil && !errors.Is(err, objstore.ErrExist) {\n\t\treturn Written{}", "if err != nil && errors.Is(err, ErrBatch) {\n\t\treturn Written{}"}}},
+		{"ack when one part is durable", "ingest", 100, []edit{
+			{"batching/receipt.go", "switch left := r.holds.Add(-1); {", "left := r.holds.Add(-1)\n\tif err == nil && left > 0 && r.once.CompareAndSwap(false, true) {\n\t\tr.ack()\n\t\treturn\n\t}\n\tif r.once.Load() {\n\t\treturn\n\t}\n\tswitch {"},
+			{"batching/receipt.go", "failed    atomic.Bool", "failed, once    atomic.Bool"},
+		}},
+		{"ack although a part failed", "ingest", 200, []edit{{"batching/receipt.go", "case r.failed.Load():", "case r.failed.Load() && r.ack == nil:"}}},
+		{"ack although the dead letter failed", "ingest", 200, []edit{{"pipeline/bury.go", "\t\tp.config.Budget.Release(size)\n\t\treceipt.Release(err)\n\t})\n\treturn nil\n}", "\t\tp.config.Budget.Release(size)\n\t\treceipt.Release(nil)\n\t})\n\treturn nil\n}"}}},
+		{"dead letters are tried once and forgotten", "ingest", 100, []edit{{"pipeline/bury.go", "err := p.insist(func(ctx context.Context) error { return p.writer.Send(ctx, letter) })", "err := p.insist(func(ctx context.Context) error { _ = p.writer.Send(ctx, letter); return nil })"}}},
+		{"a writer's name that survives a restart", "ingest", 200, []edit{{"sink/sink.go", "Writer: s.config.Writer, Seq: b.Seq,", "Writer: \"w\", Seq: b.Seq % 5,"}}},
+		{"partition by arrival", "ingest", 50, []edit{{"sink/sink.go", "Key: b.Key, Category", "Key: partition.Key{Type: b.Key.Type, Day: partition.DayOf(b.Opened.UnixMicro())}, Category"}}},
+		{"identity without the index", "ingest", 50, []edit{{"columnar/order.go", "return compareValues(k.index, i, o.index, j, k.index.Value, o.index.Value)", "return 0"}}},
+		{"verdicts that flip", "ingest", 200, []edit{{"pipeline/receive.go", "caught.Try(func() { rejected = w.decoder.Decode(m, w.rows) })", "caught.Try(func() {\n\t\tif p.counts.received.Load()%7 == 6 {\n\t\t\tpanic(\"out of memory\")\n\t\t}\n\t\trejected = w.decoder.Decode(m, w.rows)\n\t})"}}},
+		{"a batch that could not be kept is dropped", "ingest", 200, []edit{{"pipeline/flush.go", "p.settle(b, p.flush(b))", "_ = p.flush(b)\n\t\tp.settle(b, nil)"}}},
+		{"a message that the drain refuses is acked", "ingest", 500, []edit{{"pipeline/receive.go", "receipt.Release(errDraining)", "receipt.Release(nil)"}}},
+		{"an object that exists is taken for an error", "ingest", 200, []edit{{"sink/sink.go", "err != nil && !errors.Is(err, objstore.ErrExist)", "err != nil"}}},
+	}...)
+}

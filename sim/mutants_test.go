@@ -14,7 +14,7 @@ import (
 
 var (
 	mutantsToo = flag.Bool("mutants", false, "see that the simulation catches every mutant: each is built and run by itself, which takes minutes")
-	mutantName = flag.String("mutant", "", "only mutants whose names contain this")
+	mutantName = flag.String("mutant", "", "only mutants whose side and name contain this")
 	patience   = flag.Int("patience", 1, "how many times the seeds that a mutant is to be caught in")
 )
 
@@ -37,7 +37,7 @@ func TestMutants(t *testing.T) {
 		t.Skip("takes minutes: -mutants")
 	}
 	for _, m := range mutants {
-		if !strings.Contains(m.name, *mutantName) {
+		if !strings.Contains(m.side+" "+m.name, *mutantName) {
 			continue
 		}
 		t.Run(m.name, func(t *testing.T) {

@@ -16,11 +16,12 @@ import (
 )
 
 var (
-	seeds = flag.Int("seeds", 200, "how many seeds TestSeeds runs of each side")
-	first = flag.Uint64("first", 1, "the first of them")
-	seed  = flag.Uint64("seed", 0, "the seed that TestOneSeed runs, with its trace")
-	brief = flag.Bool("brief", false, "no trace of a seed that fails")
-	side  = flag.String("side", "table", "the side of it: table or ingest")
+	seeds   = flag.Int("seeds", 200, "how many seeds TestSeeds runs of each side")
+	first   = flag.Uint64("first", 1, "the first of them")
+	replays = flag.Int("replays", 10, "how many seeds are run twice")
+	seed    = flag.Uint64("seed", 0, "the seed that TestOneSeed runs, with its trace")
+	brief   = flag.Bool("brief", false, "no trace of a seed that fails")
+	side    = flag.String("side", "table", "the side of it: table or ingest")
 )
 
 var sides = []sim.Side{sim.Table, sim.Ingest}
@@ -64,7 +65,7 @@ func TestSeeds(t *testing.T) {
 // A seed decides everything.
 func TestTheSameSeedIsTheSameWorld(t *testing.T) {
 	for _, side := range sides {
-		for s := uint64(1); s <= 20; s++ {
+		for s := uint64(1); s <= uint64(*replays); s++ {
 			a, b := run(t, side, s, true), run(t, side, s, true)
 			if slices.Equal(a.Trace, b.Trace) {
 				continue

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"testing/synctest"
 	"time"
@@ -56,6 +57,7 @@ type rates struct {
 	longest             time.Duration
 	page                int
 	weak                bool // deletes ignore their preconditions
+	haunted             bool // entries of the log come again when they have been cleaned up
 	steps               int
 }
 
@@ -66,7 +68,7 @@ func drawRates(r *rand.Rand) rates {
 		}
 		return most * r.Float64() * r.Float64()
 	}
-	return rates{
+	v := rates{
 		lost: some(.2), unknown: some(.3), late: some(.3), readFails: some(.05),
 		kill: some(.03), pause: some(.05), outage: some(.01),
 		idle: some(.3), stick: .3 + .65*r.Float64(),
@@ -74,6 +76,10 @@ func drawRates(r *rand.Rand) rates {
 		page:    1 + r.IntN(8), weak: r.IntN(2) == 0,
 		steps: 100 + int(900*r.Float64()*r.Float64()),
 	}
+	if v.haunted = r.IntN(4) == 0; v.haunted {
+		v.longest += 6 * time.Hour
+	}
+	return v
 }
 
 // Run runs the world of a seed. It must be called inside a bubble.
@@ -302,6 +308,9 @@ func (w *World) serve(o *op) {
 	case write && w.chance(w.rates.lost):
 		w.result.Stats.Lost++
 		w.answer(o, reply{err: errLost}, "lost")
+	case w.rates.haunted && isEntry(o) && w.chance(.3):
+		w.late = append(w.late, &lateOp{o, time.Now().Add(time.Hour + time.Duration(w.rng.Int64N(int64(12*time.Hour))))})
+		w.answer(o, reply{err: errLost}, "no answer, applied much later")
 	case write && w.chance(w.rates.late):
 		w.late = append(w.late, &lateOp{o, time.Now().Add(w.longTime())})
 		w.answer(o, reply{err: errLost}, "no answer, applied later")
@@ -313,6 +322,10 @@ func (w *World) serve(o *op) {
 		r := w.apply(o)
 		w.answer(o, r, outcome(r.err))
 	}
+}
+
+func isEntry(o *op) bool {
+	return o.kind == opCreate && strings.HasPrefix(o.name, logRoot) && strings.HasSuffix(o.name, ".json")
 }
 
 func (w *World) answer(o *op, r reply, what string) {
@@ -416,7 +429,12 @@ func (w *World) collect() {
 		if p.note != "" {
 			what += ": " + p.note
 		}
-		if p.err != nil {
+		switch {
+		case p.err != nil && *p.dead:
+			what += ", dead"
+		case p.err != nil && p.stays: // it names whichever of its batches was last
+			what += ": not all was settled"
+		case p.err != nil:
 			what += ": " + plain(p.err)
 		}
 		w.tracef("%s: %s", p, what)
