@@ -4,7 +4,7 @@ BIN := bin
 LAKE ?= ./lake
 TERRAFORM ?= $(shell command -v terraform)
 
-.PHONY: build demo run test check cover bench interop clean
+.PHONY: build demo run test check cover bench interop soak mutants clean
 
 build:
 	$(GO) build -o $(BIN)/ ./cmd/...
@@ -34,6 +34,15 @@ cover:
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./schema ./columnar ./pipeline ./compaction ./query
+
+SEEDS ?= 10000
+FIRST ?= 1000
+
+soak:
+	$(GO) test ./sim -run TestSeeds -v -timeout 0 -seeds $(SEEDS) -first $(FIRST)
+
+mutants:
+	$(GO) test ./sim -run TestMutants -v -timeout 0 -mutants
 
 interop:
 	GO="$(GO)" interop/run.sh

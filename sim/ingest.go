@@ -53,14 +53,14 @@ func (w *World) populateIngest() {
 func (o post) ingest(ctx context.Context, p *process) error {
 	w := p.w
 	life, _ := ctx.Value(lifeKey{}).(*bool)
-	out := sink.New(remote{p}, sink.Config{Writer: fmt.Sprintf("w%dx%d", p.id, p.life), OwnFileRows: o.own, Uploads: 8})
+	out := sink.New(p.lake(), sink.Config{Writer: fmt.Sprintf("w%dx%d", p.id, p.life), OwnFileRows: o.own, Uploads: 8})
 	pipe := pipeline.New(pipeline.Config{
 		Definition:  w.def,
 		NewDecoder:  func() pipeline.Decoder { return w.def.NewDecoder(schema.Standard) },
 		Source:      source{w.broker, p, life},
 		Sink:        out,
 		DeadLetters: letters{p},
-		Payloads:    remote{p},
+		Payloads:    p.lake(),
 		Policy:      o.policy,
 		Budget:      batching.NewBudget(o.budget),
 		Clock:       p.clock,

@@ -150,6 +150,11 @@ func (m *model) removed(o *op, was objstore.Object) {
 		} else if age := now.Sub(at); age < m.grace {
 			m.w.violate("C7", "raw object %s is deleted %s after it was consumed, the grace is %s", name, age, m.grace)
 		}
+		if m.w.archive != nil {
+			if kept, err := m.w.archive.Stat(context.Background(), name); err != nil || kept.CRC32C != m.contents[name].crc {
+				m.w.violate("C7", "raw object %s is deleted, the archive does not have its bytes: %v", name, err)
+			}
+		}
 	case strings.HasPrefix(name, dataRoot):
 		m.removedData(strings.TrimPrefix(name, root), now)
 	case strings.HasPrefix(name, logRoot):

@@ -33,7 +33,8 @@ type op struct {
 	data  []byte
 	meta  map[string]string
 	match objstore.Generation
-	apply func() error // of what is not the store's
+	apply func() error  // of what is not the store's
+	in    *objstore.Mem // the bucket
 	done  chan reply
 }
 
@@ -45,7 +46,11 @@ type reply struct {
 }
 
 func (o *op) String() string {
-	s := opNames[o.kind] + " " + o.name
+	s := opNames[o.kind] + " "
+	if o.in != nil && o.in == o.proc.w.archive {
+		s += "archive "
+	}
+	s += o.name
 	if o.kind == opList && o.after != "" {
 		s += "* after " + o.after
 	}
@@ -79,14 +84,21 @@ func (p *process) ask(ctx context.Context, o *op) reply {
 	}
 }
 
-// A remote is the store as one process sees it.
-type remote struct{ p *process }
+// A remote is a bucket as one process sees it.
+type remote struct {
+	p  *process
+	in *objstore.Mem
+}
+
+// lake and archive are the buckets as a process sees them.
+func (p *process) lake() remote    { return remote{p, p.w.store} }
+func (p *process) archive() remote { return remote{p, p.w.archive} }
 
 // List implements objstore.Reader, a page at a time.
 func (s remote) List(ctx context.Context, prefix, after string) iter.Seq2[objstore.Object, error] {
 	return func(yield func(objstore.Object, error) bool) {
 		for after := after; ; {
-			r := s.p.ask(ctx, &op{kind: opList, name: prefix, after: after})
+			r := s.p.ask(ctx, &op{in: s.in, kind: opList, name: prefix, after: after})
 			if r.err != nil {
 				yield(objstore.Object{}, r.err)
 				return
@@ -105,22 +117,22 @@ func (s remote) List(ctx context.Context, prefix, after string) iter.Seq2[objsto
 }
 
 func (s remote) Stat(ctx context.Context, name string) (objstore.Object, error) {
-	r := s.p.ask(ctx, &op{kind: opStat, name: name})
+	r := s.p.ask(ctx, &op{in: s.in, kind: opStat, name: name})
 	return r.object, r.err
 }
 
 func (s remote) Read(ctx context.Context, name string, off, n int64) ([]byte, error) {
-	r := s.p.ask(ctx, &op{kind: opRead, name: name, off: off, n: n})
+	r := s.p.ask(ctx, &op{in: s.in, kind: opRead, name: name, off: off, n: n})
 	return r.data, r.err
 }
 
 func (s remote) Create(ctx context.Context, name string, data []byte, metadata map[string]string) (objstore.Object, error) {
-	r := s.p.ask(ctx, &op{kind: opCreate, name: name, data: slices.Clone(data), meta: metadata})
+	r := s.p.ask(ctx, &op{in: s.in, kind: opCreate, name: name, data: slices.Clone(data), meta: metadata})
 	return r.object, r.err
 }
 
 func (s remote) Replace(ctx context.Context, name string, data []byte, metadata map[string]string, match objstore.Generation) (objstore.Object, error) {
-	r := s.p.ask(ctx, &op{kind: opReplace, name: name, data: slices.Clone(data), meta: metadata, match: match})
+	r := s.p.ask(ctx, &op{in: s.in, kind: opReplace, name: name, data: slices.Clone(data), meta: metadata, match: match})
 	return r.object, r.err
 }
 
@@ -128,7 +140,7 @@ func (s remote) Remove(ctx context.Context, name string, match objstore.Generati
 	if s.p.w.rates.weak {
 		match = objstore.Any
 	}
-	return s.p.ask(ctx, &op{kind: opRemove, name: name, match: match}).err
+	return s.p.ask(ctx, &op{in: s.in, kind: opRemove, name: name, match: match}).err
 }
 
 // apply lets a request happen, and the model see it.
@@ -136,30 +148,30 @@ func (w *World) apply(o *op) (r reply) {
 	ctx := context.Background()
 	switch o.kind {
 	case opList:
-		for object, err := range w.store.List(ctx, o.name, o.after) {
+		for object, err := range o.in.List(ctx, o.name, o.after) {
 			if r.err = err; err != nil || len(r.objects) == w.rates.page {
 				break
 			}
 			r.objects = append(r.objects, object)
 		}
 	case opStat:
-		r.object, r.err = w.store.Stat(ctx, o.name)
+		r.object, r.err = o.in.Stat(ctx, o.name)
 	case opRead:
-		r.data, r.err = w.store.Read(ctx, o.name, o.off, o.n)
+		r.data, r.err = o.in.Read(ctx, o.name, o.off, o.n)
 	case opCreate:
-		r.object, r.err = w.store.Create(ctx, o.name, o.data, o.meta)
-		if r.err == nil {
+		r.object, r.err = o.in.Create(ctx, o.name, o.data, o.meta)
+		if r.err == nil && o.in == w.store {
 			w.model.created(o, r.object)
 		}
 	case opReplace:
-		r.object, r.err = w.store.Replace(ctx, o.name, o.data, o.meta, o.match)
-		if r.err == nil {
+		r.object, r.err = o.in.Replace(ctx, o.name, o.data, o.meta, o.match)
+		if r.err == nil && o.in == w.store {
 			w.model.replaced(o)
 		}
 	case opRemove:
-		before, _ := w.store.Stat(ctx, o.name)
-		r.err = w.store.Remove(ctx, o.name, o.match)
-		if r.err == nil {
+		before, _ := o.in.Stat(ctx, o.name)
+		r.err = o.in.Remove(ctx, o.name, o.match)
+		if r.err == nil && o.in == w.store {
 			w.model.removed(o, before)
 		}
 	case opPublish:

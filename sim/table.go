@@ -41,6 +41,9 @@ func (w *World) drawShop() shop {
 	if r.IntN(2) == 0 {
 		s.sweep.OrphanAge = hours(2)
 	}
+	if r.IntN(2) == 0 {
+		w.archive = objstore.NewMem()
+	}
 	w.model.grace, w.model.keep = s.sweep.Grace, s.compact.Properties.Retain
 	return s
 }
@@ -91,7 +94,7 @@ func ingestRaw(ctx context.Context, p *process) error {
 		name := partition.RawName{Key: key, Category: p.w.def.Category, Multi: true, Time: day.Start().UnixMicro(), Major: p.w.def.Version.Major,
 			Writer: fmt.Sprintf("w%d-%d", p.id, p.life), Seq: i}.String()
 		for range 2 { // the same object again
-			_, err := remote{p}.Create(ctx, name, data, meta)
+			_, err := p.lake().Create(ctx, name, data, meta)
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -165,7 +168,7 @@ func (w *World) encodeRows(day partition.Day, r *rand.Rand) ([]byte, map[string]
 }
 
 func (s shop) compactOnce(ctx context.Context, p *process) error {
-	c := &compaction.Compactor{Store: remote{p}, Registry: p.w.reg, Clock: p.clock, Options: s.compact}
+	c := &compaction.Compactor{Store: p.lake(), Registry: p.w.reg, Clock: p.clock, Options: s.compact}
 	r, err := c.Run(ctx, []string{market})
 	var broken *compaction.ConservationError
 	if errors.As(err, &broken) {
@@ -183,7 +186,11 @@ func (s shop) compactOnce(ctx context.Context, p *process) error {
 }
 
 func (s shop) sweepOnce(ctx context.Context, p *process) error {
-	r, err := (&sweep.Sweeper{Store: remote{p}, Options: s.sweep}).Run(ctx, []string{market})
+	sweeper := &sweep.Sweeper{Store: p.lake(), Options: s.sweep}
+	if p.w.archive != nil {
+		sweeper.Archive = p.archive()
+	}
+	r, err := sweeper.Run(ctx, []string{market})
 	if len(r.Tables) > 0 && r.Tables[0].Fence > 0 {
 		p.note = fmt.Sprintf("fence at %d", r.Tables[0].Fence)
 	}
@@ -194,7 +201,7 @@ func (s shop) sweepOnce(ctx context.Context, p *process) error {
 // each row once.
 func read(ctx context.Context, p *process) error {
 	want := p.w.model.all()
-	got, err := readAll(ctx, remote{p}, p.w.reg, p.w.def)
+	got, err := readAll(ctx, p.lake(), p.w.reg, p.w.def)
 	if err != nil {
 		return err
 	}
@@ -240,7 +247,7 @@ type follower struct{ held *partition.Snapshot }
 
 func (f *follower) follow(ctx context.Context, p *process) error {
 	least := int64(len(p.w.model.versions)) - 1
-	table := partition.OpenTable(remote{p}, market, p.clock)
+	table := partition.OpenTable(p.lake(), market, p.clock)
 	var s *partition.Snapshot
 	var err error
 	if f.held == nil || p.own().IntN(4) == 0 {

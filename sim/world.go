@@ -27,6 +27,7 @@ type World struct {
 	rng     *rand.Rand
 	rates   rates
 	store   *objstore.Mem
+	archive *objstore.Mem // nil: there is none
 	def     *schema.Definition
 	reg     *schema.Registry
 	model   *model
