@@ -175,8 +175,14 @@ func TestAMessageThatIsAheadForTooLong(t *testing.T) {
 		b := newBroker(messages)
 		l, letters := newLedger(t, definition(t, "market_data")), &topic{failAt: -1}
 		check, acked := checkAck(t, l, letters), map[string]time.Duration{}
+		var mu sync.Mutex
 		began := time.Now()
-		b.onAck = func(m *message) { check(m); acked[m.ID] = time.Since(began) }
+		b.onAck = func(m *message) {
+			check(m)
+			mu.Lock()
+			defer mu.Unlock()
+			acked[m.ID] = time.Since(began)
+		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
 		b.allAcked = cancel
