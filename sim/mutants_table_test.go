@@ -126,7 +126,5 @@ func init() {
 		{"identity without the index", "ingest", 50, []edit{{"columnar/order.go", "return compareValues(k.index, i, o.index, j, k.index.Value, o.index.Value)", "return 0"}}},
 		{"verdicts that flip", "ingest", 200, []edit{{"pipeline/receive.go", "caught.Try(func() { rejected = w.decoder.Decode(m, w.rows) })", "caught.Try(func() {\n\t\tif p.counts.received.Load()%7 == 6 {\n\t\t\tpanic(\"out of memory\")\n\t\t}\n\t\trejected = w.decoder.Decode(m, w.rows)\n\t})"}}},
 		{"a batch that could not be kept is dropped", "ingest", 200, []edit{{"pipeline/flush.go", "p.settle(b, p.flush(b))", "_ = p.flush(b)\n\t\tp.settle(b, nil)"}}},
-		{"a message that the drain refuses is acked", "ingest", 500, []edit{{"pipeline/receive.go", "receipt.Release(errDraining)", "receipt.Release(nil)"}}},
-		{"an object that exists is taken for an error", "ingest", 200, []edit{{"sink/sink.go", "err != nil && !errors.Is(err, objstore.ErrExist)", "err != nil"}}},
 	}...)
 }

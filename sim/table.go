@@ -32,6 +32,9 @@ func (w *World) drawShop() shop {
 	hours := func(most int) time.Duration { return time.Duration(1+r.IntN(most)) * time.Hour }
 	s := shop{}
 	s.compact.Properties = partition.Properties{Retain: hours(4), LogRetain: hours(4), CheckpointEvery: 1 + r.Int64N(5)}
+	if w.rates.haunted {
+		s.compact.Properties.LogRetain, s.compact.Properties.CheckpointEvery = time.Hour, 1+r.Int64N(2)
+	}
 	s.compact.Workers = 1 + r.IntN(3)
 	s.compact.MaxCommitGroups = 1 + r.IntN(3)
 	if r.IntN(2) == 0 {
@@ -61,7 +64,7 @@ func (w *World) populateTable() {
 	}
 	w.addProcess("reader", .1*w.rng.Float64()*w.rng.Float64(), read)
 	f := &follower{}
-	w.addProcess("follower", .1*w.rng.Float64()*w.rng.Float64(), f.follow)
+	w.addProcess("follower", .1*w.rng.Float64(), f.follow)
 }
 
 // own is the randomness of one life of a process.
@@ -242,23 +245,24 @@ func readAll(ctx context.Context, store objstore.Reader, reg *schema.Registry, d
 	return got, err
 }
 
-// A follower holds a snapshot and refreshes it, as a long-lived reader does.
-type follower struct{ held *partition.Snapshot }
+// A follower holds snapshots and refreshes them, as long-lived readers do.
+type follower struct{ held []*partition.Snapshot }
 
 func (f *follower) follow(ctx context.Context, p *process) error {
 	least := int64(len(p.w.model.versions)) - 1
 	table := partition.OpenTable(p.lake(), market, p.clock)
 	var s *partition.Snapshot
 	var err error
-	if f.held == nil || p.own().IntN(4) == 0 {
+	r := p.own()
+	if len(f.held) == 0 || r.IntN(4) == 0 {
 		s, err = table.Load(ctx)
 	} else {
-		s, err = table.Refresh(ctx, f.held)
+		s, err = table.Refresh(ctx, f.held[r.IntN(len(f.held))])
 	}
 	if err != nil {
 		return err
 	}
-	f.held = s
+	f.held = append(f.held, s)
 	p.note = fmt.Sprintf("version %d", s.Version)
 	if s.Version < least {
 		p.find("P9", "a reader gets version %d, %d was there before it asked", s.Version, least)

@@ -79,6 +79,7 @@ func drawRates(r *rand.Rand) rates {
 	}
 	if v.haunted = r.IntN(4) == 0; v.haunted {
 		v.longest += 6 * time.Hour
+		v.idle, v.steps = max(v.idle, .05), v.steps+400
 	}
 	return v
 }
