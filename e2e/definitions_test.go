@@ -82,7 +82,9 @@ func TestDefinitionsComeWhileTheIngestorRuns(t *testing.T) {
 		return true
 	})
 	w.run("buffetctl", "publish", "--topic", "model-performance", results)
-	w.until("all rows", func() bool { return w.rows("market_data") == 60 && w.rows("model_performance") == 1 && w.rows("dead_letters") == 1 })
+	w.until("all rows", func() bool {
+		return w.rows("market_data") == 60 && w.rows("model_performance") == 1 && w.rows("dead_letters") == 1
+	})
 	w.terminate(ingestor)
 	stopped = true
 
