@@ -11,12 +11,12 @@ import (
 	"testing"
 	"time"
 
-	"cloud.google.com/go/pubsub/v2/pstest"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc/codes"
 
+	"github.com/buffetbot/ingest/embedded"
 	"github.com/buffetbot/ingest/gcp"
 	"github.com/buffetbot/ingest/pipeline"
 	"github.com/buffetbot/ingest/schema"
@@ -24,9 +24,9 @@ import (
 
 const patience = 10 * time.Second
 
-// startPubSub starts a fake service with the topic t and its subscription s,
-// and a client of it.
-func startPubSub(t *testing.T, opts ...pstest.ServerReactorOption) (*pstest.Server, *gcp.PubSub) {
+// startPubSub starts a broker that misbehaves as planned, with the topic topic-t
+// and its subscription sub-s, and a client of it.
+func startPubSub(t *testing.T, faults ...embedded.FaultPlan) (*embedded.Server, *gcp.PubSub) {
 	t.Helper()
 	ends := []goleak.Option{
 		goleak.IgnoreCurrent(),
@@ -35,17 +35,42 @@ func startPubSub(t *testing.T, opts ...pstest.ServerReactorOption) (*pstest.Serv
 		goleak.IgnoreTopFunction("cloud.google.com/go/pubsub/v2.(*messageIterator).streamKeepAliveHandler"),
 	}
 	t.Cleanup(func() { goleak.VerifyNone(t, ends...) })
-	fake := pstest.NewServer(opts...)
-	t.Cleanup(func() { fake.Close() })
-	t.Setenv("PUBSUB_EMULATOR_HOST", fake.Addr)
+	broker, err := embedded.Start("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { broker.Close() })
+	t.Setenv("PUBSUB_EMULATOR_HOST", broker.Addr())
 	client := openPubSub(t)
-	if err := client.EnsureTopics(t.Context(), "t"); err != nil {
+	if err := client.EnsureTopics(t.Context(), "topic-t"); err != nil {
 		t.Fatal(err)
 	}
-	if err := client.EnsureSubscriptions(t.Context(), gcp.SubscriptionSpec{Name: "s", Topic: "t"}); err != nil {
+	if err := client.EnsureSubscriptions(t.Context(), gcp.SubscriptionSpec{Name: "sub-s", Topic: "topic-t"}); err != nil {
 		t.Fatal(err)
 	}
-	return fake, client
+	for _, plan := range faults {
+		broker.Faults().Set(plan)
+	}
+	return broker, client
+}
+
+// denied is a plan by which methods are refused for want of a right.
+func denied(methods ...string) embedded.FaultPlan {
+	plan := embedded.FaultPlan{Refuse: map[string]float64{}, RefuseCode: codes.PermissionDenied}
+	for _, m := range methods {
+		plan.Refuse[m] = 1
+	}
+	return plan
+}
+
+// counted are the broker's counts of sub-s.
+func counted(t *testing.T, broker *embedded.Server) embedded.SubscriptionStats {
+	t.Helper()
+	all := broker.Stats().Subscriptions
+	if len(all) != 1 {
+		t.Fatalf("%d subscriptions", len(all))
+	}
+	return all[0]
 }
 
 func openPubSub(t *testing.T) *gcp.PubSub {
@@ -102,7 +127,7 @@ func (r *receiver) wait(t *testing.T) error {
 
 func publish(t *testing.T, client *gcp.PubSub, messages ...*schema.Message) {
 	t.Helper()
-	topic := client.Topic("t", gcp.TopicSettings{})
+	topic := client.Topic("topic-t", gcp.TopicSettings{})
 	defer topic.Close()
 	for _, m := range messages {
 		if err := topic.Publish(t.Context(), m); err != nil {
@@ -120,7 +145,7 @@ func TestADeliveryIsWhatWasPublished(t *testing.T) {
 	}
 	before := time.Now().Add(-time.Second)
 	publish(t, client, want)
-	r := receive(t, client.Subscription("s", gcp.SubscriptionSettings{}))
+	r := receive(t, client.Subscription("sub-s", gcp.SubscriptionSettings{}))
 	d := r.next(t)
 	if diff := cmp.Diff(*want, d.Message, cmpopts.IgnoreFields(schema.Message{}, "ID", "PublishTime")); diff != "" {
 		t.Errorf("delivered (-want +got):\n%s", diff)
@@ -136,9 +161,9 @@ func TestADeliveryIsWhatWasPublished(t *testing.T) {
 }
 
 func TestAckSettlesAndNackBringsBack(t *testing.T) {
-	fake, client := startPubSub(t)
+	broker, client := startPubSub(t)
 	publish(t, client, &schema.Message{Data: []byte("good")}, &schema.Message{Data: []byte("bad")})
-	sub := client.Subscription("s", gcp.SubscriptionSettings{})
+	sub := client.Subscription("sub-s", gcp.SubscriptionSettings{})
 	r := receive(t, sub)
 	refused := false
 	for acked := 0; acked < 2; {
@@ -156,10 +181,8 @@ func TestAckSettlesAndNackBringsBack(t *testing.T) {
 	if err := r.wait(t); err != nil {
 		t.Error(err)
 	}
-	for _, m := range fake.Messages() {
-		if want := map[string]int{"good": 1, "bad": 2}[string(m.Data)]; m.Deliveries != want || m.Acks != 1 {
-			t.Errorf("%s: %d deliveries, %d acks; want %d and 1", m.Data, m.Deliveries, m.Acks, want)
-		}
+	if c := counted(t, broker); c.Delivered != 3 || c.Acked != 2 || c.Nacked != 1 || c.Backlog != 0 {
+		t.Errorf("the broker counts %+v; want 3 deliveries, 2 acks, 1 nack", c)
 	}
 	if held := sub.Held(); held != 0 {
 		t.Errorf("Held() = %d at the end", held)
@@ -167,12 +190,12 @@ func TestAckSettlesAndNackBringsBack(t *testing.T) {
 }
 
 func TestDrainAfterCancelStillAcks(t *testing.T) {
-	fake, client := startPubSub(t)
+	broker, client := startPubSub(t)
 	const n = 5
 	for i := range n {
 		publish(t, client, &schema.Message{Data: fmt.Append(nil, i)})
 	}
-	sub := client.Subscription("s", gcp.SubscriptionSettings{NumGoroutines: 2})
+	sub := client.Subscription("sub-s", gcp.SubscriptionSettings{NumGoroutines: 2})
 	r := receive(t, sub)
 	var held []*pipeline.Delivery
 	for range n { // the callbacks have returned, the messages are held
@@ -194,17 +217,15 @@ func TestDrainAfterCancelStillAcks(t *testing.T) {
 	if len(r.deliveries) != 0 {
 		t.Errorf("%d deliveries after intake ended", len(r.deliveries))
 	}
-	for _, m := range fake.Messages() {
-		if want := 1 - strings.Count(string(m.Data), "after"); m.Acks != want {
-			t.Errorf("message %q has %d acks when Receive has returned, want %d", m.Data, m.Acks, want)
-		}
+	if c := counted(t, broker); c.Acked != n || c.Backlog != 1 {
+		t.Errorf("when Receive has returned the broker counts %+v; want %d acked and one waiting", c, n)
 	}
 }
 
 func TestDrainGivesUpOnMessagesNobodySettles(t *testing.T) {
 	_, client := startPubSub(t)
 	publish(t, client, &schema.Message{Data: []byte("x")})
-	r := receive(t, client.Subscription("s", gcp.SubscriptionSettings{DrainTimeout: 100 * time.Millisecond}))
+	r := receive(t, client.Subscription("sub-s", gcp.SubscriptionSettings{DrainTimeout: 100 * time.Millisecond}))
 	d := r.next(t)
 	r.stop()
 	if err := r.wait(t); !errors.Is(err, gcp.ErrUnsettled) {
@@ -217,7 +238,7 @@ func TestABlockedCallbackEndsWithIntake(t *testing.T) {
 	_, client := startPubSub(t)
 	publish(t, client, &schema.Message{Data: []byte("x")})
 	ctx, stop := context.WithCancel(t.Context())
-	err := client.Subscription("s", gcp.SubscriptionSettings{}).Receive(ctx, func(ctx context.Context, d *pipeline.Delivery) {
+	err := client.Subscription("sub-s", gcp.SubscriptionSettings{}).Receive(ctx, func(ctx context.Context, d *pipeline.Delivery) {
 		stop()
 		<-ctx.Done()
 		d.Nack()
@@ -228,8 +249,8 @@ func TestABlockedCallbackEndsWithIntake(t *testing.T) {
 }
 
 func TestPublishManyInFlight(t *testing.T) {
-	fake, client := startPubSub(t)
-	topic := client.Topic("t", gcp.TopicSettings{MaxInFlight: 20})
+	broker, client := startPubSub(t)
+	topic := client.Topic("topic-t", gcp.TopicSettings{MaxInFlight: 20})
 	defer topic.Close()
 	var sent []*gcp.Publication
 	for i := range 500 {
@@ -243,14 +264,14 @@ func TestPublishManyInFlight(t *testing.T) {
 		}
 		ids[id] = true
 	}
-	if len(ids) != 500 || len(fake.Messages()) != 500 {
-		t.Errorf("%d ids, %d messages at the broker; want 500", len(ids), len(fake.Messages()))
+	if len(ids) != 500 || broker.Stats().Published != 500 {
+		t.Errorf("%d ids, %d messages at the broker; want 500", len(ids), broker.Stats().Published)
 	}
 }
 
 func TestPublishErrorsSayWhatToDo(t *testing.T) {
-	_, client := startPubSub(t, pstest.WithErrorInjection("Publish", codes.PermissionDenied, "no"))
-	topic := client.Topic("t", gcp.TopicSettings{})
+	_, client := startPubSub(t, denied("Publish"))
+	topic := client.Topic("topic-t", gcp.TopicSettings{})
 	defer topic.Close()
 	for _, tt := range []struct {
 		name string
@@ -297,18 +318,18 @@ func TestEnsureCreatesWhatIsMissingOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for range 4 {
 		all.Go(func() {
-			if err := client.EnsureTopics(t.Context(), "a", "b", "a-undelivered"); err != nil {
+			if err := client.EnsureTopics(t.Context(), "topic-a", "topic-b", "topic-a-undelivered"); err != nil {
 				t.Error(err)
 			}
 			if err := client.EnsureSubscriptions(t.Context(),
-				gcp.SubscriptionSpec{Name: "a-ingest", Topic: "a", Undelivered: "a-undelivered"},
-				gcp.SubscriptionSpec{Name: "b-ingest", Topic: "b", AckDeadline: 10 * time.Minute}); err != nil {
+				gcp.SubscriptionSpec{Name: "a-ingest", Topic: "topic-a", Undelivered: "topic-a-undelivered"},
+				gcp.SubscriptionSpec{Name: "b-ingest", Topic: "topic-b", AckDeadline: 10 * time.Minute}); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	all.Wait()
-	if err := client.CheckSubscription(t.Context(), "a-ingest", "a"); err != nil {
+	if err := client.CheckSubscription(t.Context(), "a-ingest", "topic-a"); err != nil {
 		t.Error(err)
 	}
 }
@@ -321,9 +342,9 @@ func TestEnsureRefusesWhatWouldNotWork(t *testing.T) {
 		want error
 		says string
 	}{
-		{"no topic", gcp.SubscriptionSpec{Name: "x", Topic: "nowhere"}, gcp.ErrNotFound, "topic nowhere: not found: create it first"},
-		{"the subscription is of another topic", gcp.SubscriptionSpec{Name: "s", Topic: "other"}, gcp.ErrUnsuitable, "it is of projects/p/topics/t, not projects/p/topics/other"},
-		{"a deadline too short", gcp.SubscriptionSpec{Name: "x", Topic: "t", AckDeadline: 10 * time.Second}, nil, "not between 60s and 600s"},
+		{"no topic", gcp.SubscriptionSpec{Name: "sub-x", Topic: "nowhere"}, gcp.ErrNotFound, "topic nowhere: not found: create it first"},
+		{"the subscription is of another topic", gcp.SubscriptionSpec{Name: "sub-s", Topic: "other"}, gcp.ErrUnsuitable, "it is of projects/p/topics/topic-t, not projects/p/topics/other"},
+		{"a deadline too short", gcp.SubscriptionSpec{Name: "sub-x", Topic: "topic-t", AckDeadline: 10 * time.Second}, nil, "not between 60s and 600s"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			wantError(t, client.EnsureSubscriptions(t.Context(), tt.spec), tt.want, tt.says)
@@ -332,20 +353,18 @@ func TestEnsureRefusesWhatWouldNotWork(t *testing.T) {
 }
 
 func TestCheckSubscription(t *testing.T) {
-	denyLook := pstest.WithErrorInjection("GetSubscription", codes.PermissionDenied, "no")
-	denyAck := pstest.WithErrorInjection("Acknowledge", codes.PermissionDenied, "no")
 	for _, tt := range []struct {
 		name, subscription, topic string
-		faults                    []pstest.ServerReactorOption
+		faults                    []embedded.FaultPlan
 		want                      error
 		says                      string
 	}{
-		{name: "there", subscription: "s", topic: "t"},
-		{name: "there, by its full name", subscription: "projects/p/subscriptions/s"},
+		{name: "there", subscription: "sub-s", topic: "topic-t"},
+		{name: "there, by its full name", subscription: "projects/p/subscriptions/sub-s"},
 		{name: "missing", subscription: "nowhere", want: gcp.ErrNotFound, says: "subscription nowhere: not found: create it (--create, or terraform)"},
-		{name: "of another topic", subscription: "s", topic: "u", want: gcp.ErrUnsuitable, says: "it is of projects/p/topics/t"},
-		{name: "may consume but not look", subscription: "s", faults: []pstest.ServerReactorOption{denyLook}},
-		{name: "may neither look nor consume", subscription: "s", faults: []pstest.ServerReactorOption{denyLook, denyAck}, want: gcp.ErrDenied, says: "grant roles/pubsub.subscriber"},
+		{name: "of another topic", subscription: "sub-s", topic: "other", want: gcp.ErrUnsuitable, says: "it is of projects/p/topics/topic-t"},
+		{name: "may consume but not look", subscription: "sub-s", faults: []embedded.FaultPlan{denied("GetSubscription")}},
+		{name: "may neither look nor consume", subscription: "sub-s", faults: []embedded.FaultPlan{denied("GetSubscription", "Acknowledge")}, want: gcp.ErrDenied, says: "grant roles/pubsub.subscriber"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, client := startPubSub(t, tt.faults...)
@@ -371,8 +390,8 @@ func TestAnEmulatorThatIsDownIsSaidToBeDown(t *testing.T) {
 			client := openPubSub(t)
 			began := time.Now()
 			says := "nothing answers at " + addr + " (from PUBSUB_EMULATOR_HOST)"
-			wantError(t, client.CheckSubscription(t.Context(), "s", ""), gcp.ErrUnreachable, says)
-			wantError(t, client.EnsureTopics(t.Context(), "t"), gcp.ErrUnreachable, says)
+			wantError(t, client.CheckSubscription(t.Context(), "sub-s", ""), gcp.ErrUnreachable, says)
+			wantError(t, client.EnsureTopics(t.Context(), "topic-t"), gcp.ErrUnreachable, says)
 			if took := time.Since(began); took > 5*time.Second {
 				t.Errorf("it took %v to say so", took)
 			}
