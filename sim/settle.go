@@ -3,9 +3,8 @@ package sim
 import (
 	"context"
 	"slices"
-	"time"
-
 	"testing/synctest"
+	"time"
 
 	"github.com/buffetbot/ingest/compaction"
 	"github.com/buffetbot/ingest/partition"
@@ -141,7 +140,6 @@ func (w *World) checkAll() {
 	for key, ids := range w.model.ids {
 		for id := range w.model.durable[key.Day.Path()] {
 			if !ids[id] {
-				// Path differs from the folder's: see dayOf
 				w.violate("C1", "row %s of %s was durable and is not live", id, key)
 			}
 		}

@@ -57,9 +57,21 @@ func TestSeeds(t *testing.T) {
 					return
 				}
 			}
+			if *seeds >= 100 && !eventful(side, sum) {
+				t.Errorf("nothing much happened: %+v", sum)
+			}
 			t.Logf("%d seeds in %s: %+v", *seeds, time.Since(began).Round(time.Millisecond), sum)
 		})
 	}
+}
+
+// eventful tells whether what the worlds are there for has happened in some.
+func eventful(side sim.Side, s sim.Stats) bool {
+	some := min(s.Commits, s.Checkpoints, s.Kills, s.Pauses, s.Lost, s.Unknown, s.Late, s.Reads-s.ReadErrors)
+	if side == sim.Ingest {
+		return min(some, s.Redelivered, s.Acked, s.Letters) > 0
+	}
+	return min(some, s.Fences, s.RawDeleted, s.FilesDeleted, s.Orphans, s.LogDeleted, s.Races) > 0
 }
 
 // A seed decides everything.
