@@ -26,10 +26,6 @@ var mutants = []mutant{
 	{"P8 tombstones that checkpoints forget", "table", 500, []edit{{"partition/checkpoint.go", "if !grave.Removed.Before(expired)", "if grave.Removed.Before(expired)"}}},
 	{"P8 a sweeper by another clock", "table", 200, []edit{{"sweep/sweep.go", "\treturn o.Created, nil\n}\n\n// old tells", "\treturn o.Created.Add(24 * time.Hour), nil\n}\n\n// old tells"}}},
 	{"P9 the lowest checkpoint", "table", 500, []edit{{"partition/load.go", "l.checkpoints[n-1]", "l.checkpoints[0]"}}},
-	{"P10 a refresh that does not look for checkpoints", "table", 5000, []edit{
-		{"partition/load.go", "if len(l.checkpoints) > 0 || l.foreign", "if l.foreign"},
-		{"partition/load.go", "\t\tif found {", "\t\tif found && c < 0 {"},
-	}},
 	{"P11 cleanup one too far", "table", 200, []edit{{"partition/cleanup.go", "o.version < below", "o.version <= below"}}},
 	{"P11 no retention and no ghost check", "table", 5000, []edit{
 		{"partition/cleanup.go", "now.Sub(c.Created) >= retain", "now.Sub(c.Created) >= retain*0"},
