@@ -220,9 +220,12 @@ func (d *Decoder) datum() {
 	d.reject(0, 0, len(data))
 }
 
-// writer is the plan for a version of the definition; nil where there is no such
-// version.
+// writer is the plan for the revision that the message names, or for a version of
+// the definition; nil where there is no such version.
 func (d *Decoder) writer(version string) *avroPlan {
+	if d.revised.avsc != "" {
+		return d.plan(d.revised.avsc)
+	}
 	if d.avro.current != nil && d.avro.version == version {
 		return d.avro.current
 	}

@@ -66,6 +66,7 @@ type Decoder struct {
 
 	inflater inflater
 	avro     avroReader
+	revised  revised
 }
 
 // entries are the numbers that the rows' dictionaries have for what is the same
@@ -121,7 +122,7 @@ func (s *slot) matches(b []byte) bool {
 }
 
 // NewDecoder compiles the definition for a level.
-func (d *Definition) NewDecoder(level Level) *Decoder {
+func (d *Definition) NewDecoder(level Level, options ...Option) *Decoder {
 	program, _ := compileRules(d) // Parse has reported what is wrong
 	dec := &Decoder{
 		def: d, level: level, program: program,
@@ -138,6 +139,9 @@ func (d *Definition) NewDecoder(level Level) *Decoder {
 	dec.next = make([]int32, len(dec.slots)+1)
 	for i := range dec.next { // at first, the order of the definition
 		dec.next[i] = int32(i % len(dec.slots))
+	}
+	for _, o := range options {
+		o(dec)
 	}
 	return dec
 }
@@ -189,6 +193,9 @@ func (d *Decoder) payload(form form) {
 	case avroDatum:
 		d.datum()
 		return
+	case avroJSON:
+		d.taggedJSON()
+		return
 	case avroContainer:
 		d.container()
 		return
@@ -215,6 +222,7 @@ const (
 	avroDatum
 	avroContainer
 	arrowStream
+	avroJSON // one record, as Avro writes JSON
 )
 
 // accept judges the message by its attributes, inflates it, and says what form
@@ -234,8 +242,15 @@ func (d *Decoder) accept(badAttribute string) (form, bool) {
 	if form == 0 {
 		return 0, d.refuse(UnsupportedContentType, "content_type", a.contentType)
 	}
+	if !d.revise() {
+		return 0, false
+	}
 	switch a.schemaEncoding {
-	case "", "JSON":
+	case "":
+	case "JSON":
+		if d.revised.avsc != "" {
+			form = avroJSON
+		}
 	case "BINARY":
 		form = avroDatum
 	default:

@@ -40,6 +40,7 @@ func appendIdentity(dst []byte, m *Message, a attributes) (id []byte, at int64, 
 // attributes are those of a message that decide anything.
 type attributes struct {
 	contentType, contentEncoding, schemaEncoding string
+	schemaName, schemaRevision                   string
 	schemaVersion, messageType                   string
 	eventID, publishedAt                         string
 	hasVersion, hasPublishedAt                   bool
@@ -56,6 +57,10 @@ func readAttributes(all map[string]string) (a attributes) {
 			a.contentEncoding = value
 		case "googclient_schemaencoding":
 			a.schemaEncoding = value
+		case "googclient_schemaname":
+			a.schemaName = value
+		case AttributeRevision:
+			a.schemaRevision = value
 		case "schema_version":
 			a.schemaVersion, a.hasVersion = value, true
 		case "message_type":
