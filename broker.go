@@ -22,6 +22,7 @@ import (
 // A broker is the project's Pub/Sub as an ingestor needs it.
 type broker struct {
 	client   *gcp.PubSub
+	schemas  *gcp.Revisions // of an ingestor
 	topics   []*gcp.Topic
 	policies bool // its dead-letter policy works: the emulators' does not
 }
@@ -53,7 +54,11 @@ func (b *broker) close() error {
 	for _, t := range b.topics {
 		t.Close()
 	}
-	return b.client.Close()
+	var err error
+	if b.schemas != nil {
+		err = b.schemas.Close()
+	}
+	return errors.Join(err, b.client.Close())
 }
 
 // deadLetterTopic gives the publisher of rejected records.

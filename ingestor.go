@@ -66,6 +66,9 @@ func (l *Lake) NewIngestor(ctx context.Context, c IngestConfig) (*Ingestor, erro
 	if err != nil {
 		return nil, err
 	}
+	if b.schemas, err = b.client.Revisions(ctx); err != nil {
+		return nil, errors.Join(err, b.close())
+	}
 	i := &Ingestor{fleet: newFleet(), idle: c.Ingest.IdleExit, broker: b, log: l.log}
 	i.refresher = newRefresher(l, c, i)
 	if c.Broker.Embedded {
@@ -133,7 +136,7 @@ func (i *Ingestor) pipeline(ctx context.Context, l *Lake, c IngestConfig, def *s
 	if err != nil {
 		return nil, err
 	}
-	decoders, err := decoders(def, c)
+	decoders, err := decoders(def, c, i.broker.schemas)
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +159,7 @@ func (i *Ingestor) pipeline(ctx context.Context, l *Lake, c IngestConfig, def *s
 }
 
 // decoders makes the decoders of one data type, one for each worker.
-func decoders(def *schema.Definition, c IngestConfig) (func() pipeline.Decoder, error) {
+func decoders(def *schema.Definition, c IngestConfig, revisions schema.Revisions) (func() pipeline.Decoder, error) {
 	if def.Name == deadLetters {
 		if _, err := deadletter.NewDecoder(def); err != nil {
 			return nil, err
@@ -170,7 +173,7 @@ func decoders(def *schema.Definition, c IngestConfig) (func() pipeline.Decoder, 
 			return nil, config.Usagef("--level %s: %w", def.Name, err)
 		}
 	}
-	return func() pipeline.Decoder { return def.NewDecoder(level) }, nil
+	return func() pipeline.Decoder { return def.NewDecoder(level, schema.WithRevisions(revisions)) }, nil
 }
 
 // newWriter makes the writer part of object names: new at each start, so that

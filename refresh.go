@@ -154,7 +154,7 @@ func (r *refresher) adopt(ctx context.Context, to *schema.Registry, start func(s
 		p := r.ingestor.fleet.pipeline(dataType)
 		switch {
 		case p != nil && p.Definition() != def:
-			newDecoder, err := decoders(def, r.config)
+			newDecoder, err := decoders(def, r.config, r.ingestor.broker.schemas)
 			if err != nil {
 				failed = fmt.Errorf("switch %s to %s: %w", dataType, def.Version, err)
 				continue

@@ -28,6 +28,7 @@ type PubSub struct {
 	client  *pubsub.Client
 	project string
 	answer  time.Duration
+	options []option.ClientOption // of the client, for the service's other clients
 }
 
 // OpenPubSub makes a client. It sends nothing: CheckSubscription finds out
@@ -40,11 +41,12 @@ func OpenPubSub(ctx context.Context, cfg PubSubConfig) (*PubSub, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open Pub/Sub of project %s: %w", cfg.Project, err)
 	}
-	client, err := pubsub.NewClientWithConfig(ctx, cfg.Project, &pubsub.ClientConfig{EnableOpenTelemetryTracing: cfg.Tracing}, append(opts, cfg.Options...)...)
+	opts = append(opts, cfg.Options...)
+	client, err := pubsub.NewClientWithConfig(ctx, cfg.Project, &pubsub.ClientConfig{EnableOpenTelemetryTracing: cfg.Tracing}, opts...)
 	if err != nil {
 		return nil, fmt.Errorf("open Pub/Sub of project %s: %w", cfg.Project, err)
 	}
-	return &PubSub{client: client, project: cfg.Project, answer: cmp.Or(cfg.Answer, 5*time.Second)}, nil
+	return &PubSub{client: client, project: cfg.Project, answer: cmp.Or(cfg.Answer, 5*time.Second), options: opts}, nil
 }
 
 // Close ends all connections. What is still held is delivered again.

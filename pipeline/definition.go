@@ -65,8 +65,9 @@ func (p *Pipeline) wait(left time.Duration) time.Duration {
 var errPostponed = errors.New("its schema version is not known yet")
 
 // postpone says whether the verdict on a message is left to a later delivery, and
-// sees to that: it names a version newer than the newest that is known, and it
-// is younger than the limit. Of the message nothing but the delivery is held.
+// sees to that: it names a version newer than the newest that is known, or a
+// revision of a Pub/Sub schema that cannot be had, and it is younger than the
+// limit. Of the message nothing but the delivery is held.
 //
 // The verdict itself stays a function of message and definition: who cannot
 // judge a message does not decide here what it is worth.
@@ -74,8 +75,10 @@ func (p *Pipeline) postpone(m *schema.Message, def *schema.Definition, rejected 
 	if p.config.UnknownAge <= 0 || len(rejected) != 1 || rejected[0].Reason != schema.UnknownSchemaVersion {
 		return false, nil
 	}
-	v, err := schema.ParseVersion(m.Attributes["schema_version"])
-	if err != nil || v.Compare(def.Version) <= 0 {
+	named := m.Attributes["schema_version"]
+	if rejected[0].Field == schema.AttributeRevision { // Pub/Sub's own: who has it may answer later
+		named = rejected[0].Value
+	} else if v, err := schema.ParseVersion(named); err != nil || v.Compare(def.Version) <= 0 {
 		return false, nil // it will never be known
 	}
 	now := p.config.Clock()
@@ -93,7 +96,7 @@ func (p *Pipeline) postpone(m *schema.Message, def *schema.Definition, rejected 
 	n := p.counts.postponed.Add(1)
 	if n&(n-1) == 0 { // 1, 2, 4, …: a publisher that is ahead must not flood the log
 		p.log.Warn("a message names a schema version that is not known yet: it is held, then handed back, until one that is comes or it is too old",
-			zap.String("message_id", m.ID), zap.Stringer("schema_version", v), zap.Stringer("newest_known", def.Version),
+			zap.String("message_id", m.ID), zap.String("schema_version", named), zap.Stringer("newest_known", def.Version),
 			zap.Duration("becomes_a_dead_letter_in", left), zap.Int64("postponed", n))
 	}
 	p.postponed.add(&postponed{receipt: receipt, due: now.Add(p.wait(left)), release: p.config.Budget.Release})
