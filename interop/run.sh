@@ -6,6 +6,9 @@
 #   interop/run.sh --keep DIR    and leave the lake in DIR
 #   interop/run.sh --self-test   only see the check fail, on damaged copies of a lake
 #
+# Then the embedded broker with the Pub/Sub clients of Python and, where node and
+# npm are installed, of Node (interop/clients).
+#
 # INTEROP_VENV   where the Python packages are kept (.venv-interop in the repository)
 # PYTHON         the interpreter that makes it (python3)
 set -euo pipefail
@@ -37,4 +40,5 @@ if ! cmp -s interop/requirements.txt "$venv/installed.txt"; then
 fi
 
 ${GO:-go} build -o bin/ ./cmd/...
-exec "$venv/bin/python" -B interop/check.py --bin bin "$@"
+"$venv/bin/python" -B interop/check.py --bin bin "$@"
+[[ " $* " == *" --self-test "* ]] || PYTHON="$venv/bin/python" interop/clients/run.sh bin

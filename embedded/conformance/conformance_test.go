@@ -197,6 +197,7 @@ const brokersHead = `# What each broker honours
 Written by ` + "`go test ./embedded/conformance -update`" + `; do not edit. Each line is a check of package conformance, run against
 the embedded server, Google's emulator (Java, ` + "`gcloud beta emulators pubsub start`" + `) and Google's pstest (Go, for unit tests).
 The checks ask for what Google documents of the service. "no" is a check that failed or took longer than it may.
+That Google's clients for Python and Node work with the embedded server, through restarts too, is seen by ` + "`make interop`" + `.
 `
 
 const brokersTail = `
