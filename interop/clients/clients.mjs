@@ -226,6 +226,13 @@ async function ordering() {
   // The client hands on what it already holds of a key before the nacked message is back.
   expect('messages of a key come in order, from the nacked one again', Object.fromEntries(sorted.map(k => [k, seen[k].filter((d, i, all) => i && d <= all[i - 1])])),
     {'key-0': ['0000'], 'key-1': ['0101'], 'key-2': [], 'key-3': []});
+
+  const [following, sub3] = await pair('following', {enableMessageOrdering: true}, true);
+  await Promise.all(['1', '2', '3'].map(d => following.publishMessage({data: Buffer.from(d), orderingKey: 'key'})));
+  const first = await pull(sub3, 3);
+  await deadline(sub3, first.slice(0, 1), 0);
+  const again = await pull(sub3, 3);
+  expect('a nacked message brings those that follow it in its key', [first, again].map(x => x.map(m => m.message.data.toString())), [['1', '2', '3'], ['1', '2', '3']]);
 }
 
 async function filters() {

@@ -287,6 +287,14 @@ def ordering(c, r):
     back = {k: [b for a, b in zip(v, v[1:]) if b <= a] for k, v in seen.items()}
     r.expect("messages of a key come in order, from the nacked one again", back, {"key-0": [b"000"], "key-1": [b"101"], "key-2": [], "key-3": []})
 
+    topic, sub = c.pair("following", enable_message_ordering=True)
+    c.publish(topic, b"1", b"2", b"3", ordering_key="key")
+    got = c.pull(sub, 3)
+    c.deadline(sub, got[:1], 0)
+    again = c.pull(sub, 3)
+    r.expect("a nacked message brings those that follow it in its key", [[m.message.data for m in x] for x in (got, again)], [[b"1", b"2", b"3"]] * 2)
+    c.ack(sub, again)
+
 
 def filters(c, r):
     topic, sub = c.pair("filters", filter='attributes.kind = "x" AND hasPrefix(attributes.name, "ab") AND NOT attributes:hidden')
