@@ -146,8 +146,8 @@ type Compact struct {
 	MemoryBudget   Bytes         `env:"COMPACT_MEMORY_BUDGET" default:"512MiB" help:"Estimated bytes of the partitions worked on at once."`
 	Sweep          bool          `env:"SWEEP" help:"After compacting, archive and delete consumed raw files, and delete removed files, orphans and the log's past once they are old enough."`
 	Grace          time.Duration `env:"GRACE" default:"1h" help:"Age after which consumed raw files are archived and deleted (with --sweep)."`
-	Retain         time.Duration `env:"RETAIN" default:"168h" help:"Age after which files that the table no longer holds are deleted: time travel and long external queries reach back so far. A new table takes it for its own; of the two the longer counts."`
-	LogRetain      time.Duration `env:"LOG_RETAIN" default:"720h" help:"Age after which the log's past is deleted. A new table takes it for its own; of the two the longer counts."`
+	Retain         time.Duration `env:"RETAIN" default:"168h" help:"Age after which files that the table no longer holds are deleted: time travel and long external queries reach back so far. It is the table's own property, which is raised to it and never lowered."`
+	LogRetain      time.Duration `env:"LOG_RETAIN" default:"720h" help:"Age after which the log's past is deleted. It is the table's own property, which is raised to it and never lowered."`
 	OrphanAge      time.Duration `env:"ORPHAN_AGE" default:"24h" help:"Age after which data files that no version names are deleted: longer than any merge takes."`
 }
 

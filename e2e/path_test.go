@@ -64,15 +64,18 @@ func TestKilled(t *testing.T) {
 	args := []string{"--flush-age", "500ms", "--streams", "1", "--memory-budget", "8MiB"}
 	for i := range *kills {
 		cmd := w.start(args...)
-		time.Sleep(time.Duration(1500+700*i) * time.Millisecond)
+		time.Sleep(time.Duration(700+300*i) * time.Millisecond) // in the middle of it
 		w.kill(cmd)
 		t.Logf("kill %d: %d rows visible", i+1, w.rows("market_data"))
 	}
 	// What the killed ones held comes again once its lease has run out, which
 	// takes a broker between 10 seconds and some minutes.
 	last, start := w.start(args...), time.Now()
-	for w.rows("market_data") < int64(*messages) && time.Since(start) < *patience {
-		time.Sleep(2 * time.Second)
+	for {
+		time.Sleep(2 * time.Second) // it hears a signal only once it has begun
+		if w.rows("market_data") >= int64(*messages) || time.Since(start) >= *patience {
+			break
+		}
 	}
 	t.Logf("%d rows visible %v after the last kill", w.rows("market_data"), time.Since(start).Round(time.Second))
 	w.terminate(last)

@@ -29,7 +29,7 @@ var (
 	dataDir    = flag.String("data", "", "folder of captured files of real publishers")
 	kills      = flag.Int("kills", 3, "how often TestKilled kills the ingestor, and TestBackfillKilled one program after the other")
 	patience   = flag.Duration("patience", 6*time.Minute, "how long TestKilled waits for leases of killed ingestors to run out")
-	messages   = flag.Int("messages", 1500, "single-record messages that TestKilled publishes")
+	messages   = flag.Int("messages", 20_000, "single-record messages that TestKilled publishes")
 )
 
 // world is one broker project and one lake.

@@ -60,7 +60,7 @@ func boundsOf(f *schema.Field, column arrow.Array) (low, high any) {
 		return floatBounds(a)
 	case *array.Decimal128:
 		lo, hi := decimalRange(a)
-		return decimal(lo, f.Scale), decimal(hi, f.Scale)
+		return decimalBound(lo, f, false), decimalBound(hi, f, true)
 	case *array.Timestamp:
 		lo, hi := valueRange(a, a.TimestampValues())
 		return instant(int64(lo), false), instant(int64(hi), true)
@@ -222,6 +222,35 @@ func decimalRange(a *array.Decimal128) (lo, hi int64) {
 		lo, hi = min(lo, v), max(hi, v)
 	}
 	return lo, hi
+}
+
+// decimalBound is the value itself where every engine reads it as it is. Otherwise
+// it is the multiple of 2^-scale below, or above for a maximum: a reader that takes
+// a file without a bound for one that holds no such value (deltalake's
+// to_pyarrow_dataset compares with null) must find one in every file.
+func decimalBound(unscaled int64, f *schema.Field, up bool) any {
+	if exact := decimal(unscaled, f.Scale); exact != nil {
+		return exact
+	}
+	step := int64(1) // in units of 10^-scale: 2^-scale is 5^scale of them
+	for range f.Scale {
+		step *= 5
+	}
+	n := unscaled / step
+	switch rest := unscaled % step; {
+	case rest < 0 && !up:
+		n--
+	case rest > 0 && up:
+		n++
+	}
+	limit := int64(1)
+	for range f.Precision {
+		limit *= 10
+	}
+	if n > (limit-1)/step || n < -(limit-1)/step {
+		return nil // over the column's digits
+	}
+	return decimal(n*step, f.Scale)
 }
 
 // decimal is unscaled / 10^scale, if a float64 holds it exactly: a fraction of a

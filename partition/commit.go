@@ -23,7 +23,7 @@ func (t *Table) check(base *Snapshot, c Change) error {
 	if base.Type != t.dataType || base.Version < 0 {
 		return fmt.Errorf("base is version %d of %q", base.Version, base.Type)
 	}
-	if len(c.Add)+len(c.Remove)+len(c.Consumed)+len(c.Marks) == 0 && c.Schema == nil {
+	if len(c.Add)+len(c.Remove)+len(c.Consumed)+len(c.Marks) == 0 && c.Schema == nil && c.Properties == (Properties{}) {
 		return errors.New("nothing to commit")
 	}
 	if c.Schema != nil && c.Schema.Name != t.dataType {
@@ -79,9 +79,13 @@ func (t *Table) checkAdd(base *Snapshot, f *File, paths map[string]bool) error {
 func (t *Table) actions(base *Snapshot, c Change) []action {
 	now, version := t.clock(), base.Version+1
 	var actions []action
-	if c.Schema != nil {
+	if c.Schema != nil || c.Properties != (Properties{}) {
 		meta := base.meta
-		meta.SchemaString = c.Schema.DeltaSchemaString()
+		if c.Schema != nil {
+			meta.SchemaString = c.Schema.DeltaSchemaString()
+		}
+		meta.Configuration = maps.Clone(meta.Configuration)
+		maps.Copy(meta.Configuration, c.Properties.given())
 		actions = append(actions, action{MetaData: &meta})
 	}
 	for _, mark := range slices.Sorted(maps.Keys(c.Marks)) {

@@ -153,6 +153,17 @@ func (p Properties) configuration() map[string]string {
 	}
 }
 
+// given is the configuration without what is zero.
+func (p Properties) given() map[string]string {
+	config := p.configuration()
+	for name, zero := range map[string]bool{propRetain: p.Retain == 0, propLogRetain: p.LogRetain == 0, propCheckpoint: p.CheckpointEvery == 0} {
+		if zero {
+			delete(config, name)
+		}
+	}
+	return config
+}
+
 // interval is a duration in Delta's words.
 func interval(d time.Duration) string {
 	if d%time.Hour == 0 {

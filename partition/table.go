@@ -153,6 +153,8 @@ type Change struct {
 	Marks     map[string]int64   // other txn actions: "fence" (P2), "erase" (P7)
 	Metrics   map[string]string  // for people
 	Schema    *schema.Definition // the table's definition from now on; nil: as it was
+
+	Properties Properties // of the table from now on; what is zero stays as it was
 }
 
 // Commit makes version base.Version+1. It returns nil only if that version is

@@ -237,8 +237,8 @@ func TestHistory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Version{Version: 10, Operation: "COMPACT", Metrics: map[string]string{"rows": "10"}, Engine: Engine, Added: 1, Consumed: 1, Checkpoint: true, Time: h[1].Time}
-	if d := cmp.Diff(want, h[1]); d != "" || len(h) != 3 || h[0].Version != 11 {
+	want := Version{Version: 10, Operation: "COMPACT", Metrics: map[string]string{"rows": "10"}, Engine: Engine, Added: 1, Consumed: 1, Checkpoint: true, Time: h[1].Time, AddedPaths: h[1].AddedPaths}
+	if d := cmp.Diff(want, h[1]); d != "" || len(h) != 3 || h[0].Version != 11 || len(h[1].AddedPaths) != 1 || !strings.Contains(h[1].AddedPaths[0], ".b9.") {
 		t.Errorf("history = %v\n%s", h, d)
 	}
 }

@@ -127,6 +127,9 @@ func (p *pass) run(ctx context.Context) (err error) {
 	if p.now, err = p.ask(ctx); err != nil {
 		return err
 	}
+	if err := p.properties(ctx); err != nil {
+		return err
+	}
 	steps := []func(context.Context) error{p.raw, p.vacuum, p.orphans, p.marks, p.cleanLog}
 	var failed []error
 	for _, step := range steps {
@@ -160,6 +163,31 @@ func (p *pass) ask(ctx context.Context) (time.Time, error) {
 
 // old tells whether something happened at least so long ago.
 func (p *pass) old(at time.Time, age time.Duration) bool { return p.now.Sub(at) >= age }
+
+// properties makes the table keep what it removes, and its log, for as long as is
+// asked for: a checkpoint forgets what was removed once the table's own retention
+// has passed, and nobody could tell it from an orphan then. Retentions are raised
+// here, never lowered. Where another writer is faster the next run tries again, and
+// this one deletes nothing.
+func (p *pass) properties(ctx context.Context) error {
+	own := p.snapshot.Properties()
+	var raise partition.Properties
+	if p.o.Retain > own.Retain {
+		raise.Retain = p.o.Retain
+	}
+	if want := max(p.o.LogRetain, p.o.Grace); want > own.LogRetain {
+		raise.LogRetain = want
+	}
+	if raise == (partition.Properties{}) || p.o.DryRun {
+		return nil
+	}
+	next, err := p.table.Commit(ctx, p.snapshot, partition.Change{Operation: "SET TBLPROPERTIES", Properties: raise})
+	if err != nil {
+		return fmt.Errorf("raise the table's retention: %w", err)
+	}
+	p.snapshot = next
+	return nil
+}
 
 func (p *pass) retain() time.Duration {
 	return max(p.o.Retain, p.snapshot.Properties().Retain)

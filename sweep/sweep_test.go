@@ -100,6 +100,39 @@ func TestWhatIsDueGoesWhenItIsDue(t *testing.T) {
 	}
 }
 
+// A checkpoint forgets removed files after the table's retention; a longer one
+// must be the table's.
+func TestALongerRetentionBecomesTheTables(t *testing.T) {
+	l := newLake(t)
+	o := sweep.Options{Retain: 400 * time.Hour}
+	l.Ingest(0, "a")
+	l.Compact()
+	l.sweep(o)
+	if got := l.Snapshot().Properties(); got.Retain != 400*time.Hour || got.LogRetain != 720*time.Hour || got.CheckpointEvery != 10 {
+		t.Fatalf("properties %+v", got)
+	}
+	l.Ingest(0, "b")
+	l.Compact()         // removes the first file
+	for i := range 15 { // checkpoints are made, and the file is forgotten by a table that keeps 168h
+		l.Pass(20 * time.Hour)
+		l.Ingest(1+i, fmt.Sprint("later", i))
+		l.Compact()
+		l.sweep(o)
+	}
+	if n, live := dataFiles(t, l.store), len(l.Snapshot().Files(nil)); n != live+1 {
+		t.Errorf("%d data objects for %d live files: the removed one went before its time", n, live)
+	}
+	l.Pass(200 * time.Hour)
+	l.sweep(o)
+	if n, live := dataFiles(t, l.store), len(l.Snapshot().Files(nil)); n != live {
+		t.Errorf("%d data objects for %d live files: the removed one stayed", n, live)
+	}
+	l.sweep(sweep.Options{Retain: time.Hour})
+	if got := l.Snapshot().Properties(); got.Retain != 400*time.Hour {
+		t.Errorf("a shorter retention took its place: %+v", got)
+	}
+}
+
 func TestOrphansGoBehindAFence(t *testing.T) {
 	l := newLake(t)
 	l.Ingest(0, "a")
