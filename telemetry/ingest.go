@@ -55,8 +55,8 @@ func age(t time.Time) float64 {
 // An ingestReader holds the instruments that are read.
 type ingestReader struct {
 	postponed, switches, received, acked, nacked, held, panics, records, coercions, seals, flushes, gaveUp, letters metric.Int64Observable
-	used, limit                                                                                metric.Int64Observable
-	oldest                                                                                     metric.Float64ObservableGauge
+	used, limit                                                                                                     metric.Int64Observable
+	oldest                                                                                                          metric.Float64ObservableGauge
 }
 
 func newIngestReader(m metric.Meter) ingestReader {
