@@ -151,6 +151,11 @@ func (c *check) table(err error) {
 		c.report.add("P-log", unsupported.Object, err.Error(), "another program wrote to the table: restore the object, or the table to a version before")
 		return
 	}
+	var foreign *partition.ErrForeign
+	if errors.As(err, &foreign) {
+		c.report.add("P-log", foreign.Object, err.Error(), "take the right to write from it, and go back to the version before: docs/runbooks/foreign-writer.md")
+		return
+	}
 	c.report.add("P9", c.root+"_delta_log", err.Error(), "look at the object that is named; restore the table to a version before where it is damaged")
 }
 

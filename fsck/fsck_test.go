@@ -237,6 +237,14 @@ func TestEveryDamageIsFound(t *testing.T) {
 			}
 			return entry(v)
 		}},
+		{name: "another engine's commit", rule: "P-log", damage: func(t *testing.T, l *laketest.Lake) string {
+			v := l.Snapshot().Version + 1
+			line := `{"commitInfo":{"operation":"DELETE","engineInfo":"delta-rs:py-1.6.6"}}` + "\n" + `{"txn":{"appId":"x","version":1}}` + "\n"
+			if _, err := l.Store.Create(t.Context(), entry(v), []byte(line), nil); err != nil {
+				t.Fatal(err)
+			}
+			return entry(v)
+		}},
 		{name: "manifest that disagrees", rule: "format", damage: func(t *testing.T, l *laketest.Lake) string {
 			name := l.Snapshot().Partitions()[0].ManifestName()
 			change(t, l, name, func(b []byte) []byte { return bytes.Replace(b, []byte(`"rows": 1`), []byte(`"rows": 7`), 1) })

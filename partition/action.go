@@ -123,6 +123,9 @@ func (t *Table) decodeEntry(object string, data []byte) ([]action, error) {
 	if len(actions) == 0 {
 		return nil, t.damaged(object, 0, "no actions")
 	}
+	if by, operation, yes := foreign(actions); yes {
+		return nil, &ErrForeign{Table: t.dataType, Object: object, Engine: by, Operation: operation}
+	}
 	if info := actions[0].CommitInfo; info != nil && info.Checksum != "" {
 		_, rest, _ := bytes.Cut(data, []byte("\n"))
 		if sum := checksum(rest); sum != info.Checksum {
@@ -160,10 +163,7 @@ func decodeAction(line []byte) (a action, unknown string, err error) {
 	for name, raw := range fields {
 		switch name {
 		case "commitInfo":
-			a.CommitInfo = new(commitInfo)
-			if json.Unmarshal(raw, a.CommitInfo) != nil {
-				*a.CommitInfo = commitInfo{} // another writer's, of another shape
-			}
+			a.CommitInfo = decodeCommitInfo(raw)
 		case "protocol":
 			err = decodeBody(raw, &a.Protocol)
 		case "metaData":
@@ -186,6 +186,44 @@ func decodeAction(line []byte) (a action, unknown string, err error) {
 		}
 	}
 	return a, unknown, err
+}
+
+// decodeCommitInfo reads what is ours in a commitInfo. Its other fields have
+// whatever shape their writer likes.
+func decodeCommitInfo(raw json.RawMessage) *commitInfo {
+	var fields map[string]json.RawMessage
+	info := new(commitInfo)
+	if json.Unmarshal(raw, &fields) != nil {
+		return info
+	}
+	for name, into := range map[string]any{
+		"timestamp": &info.Timestamp, "operation": &info.Operation, "operationMetrics": &info.OperationMetrics,
+		"engineInfo": &info.EngineInfo, "txnId": &info.TxnID, "bbCrc32c": &info.Checksum,
+	} {
+		if raw := fields[name]; raw != nil {
+			_ = json.Unmarshal(raw, into) // of another shape: it says nothing to us
+		}
+	}
+	return info
+}
+
+// foreign tells whether an entry that changes the table is not one of ours, and
+// by its own account whose it is. Without changes an entry may be anybody's: an
+// engine records the beginning of a vacuum so.
+func foreign(actions []action) (engine, operation string, yes bool) {
+	changes := false
+	for i := range actions {
+		a := &actions[i]
+		if info := a.CommitInfo; info != nil {
+			engine, operation = info.EngineInfo, info.Operation
+			continue
+		}
+		if a.Protocol != nil && a.Protocol.unsupported() != "" || a.MetaData != nil && a.MetaData.unsupported() != "" {
+			return "", "", false // said when it is replayed, and it says more
+		}
+		changes = true
+	}
+	return engine, operation, changes && engine != Engine
 }
 
 func decodeBody[T any](raw json.RawMessage, body **T) error {

@@ -3,6 +3,7 @@ package partition
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -38,7 +39,7 @@ func TestDamagedEntry(t *testing.T) {
 			return withoutInfo(bytes.Replace(b, []byte(`"month":"1"`), []byte(`"month":"13"`), 1), nil)
 		}, []string{entry5, "no such day"}},
 		{"another engine's file", func([]byte) []byte {
-			return []byte(`{"add":{"path":"x.parquet","partitionValues":{"year":"2024","month":"1","day":"15"},"size":1,"modificationTime":1,"dataChange":true}}`)
+			return withoutInfo(nil, []byte(`{"add":{"path":"x.parquet","partitionValues":{"year":"2024","month":"1","day":"15"},"size":1,"modificationTime":1,"dataChange":true}}`+"\n"))
 		}, []string{entry5, "tag bb.rows", "another engine's file?"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -63,10 +64,54 @@ func TestDamagedEntry(t *testing.T) {
 
 func lastLine(b []byte) []byte { return b[bytes.LastIndexByte(b[:len(b)-1], '\n')+1:] }
 
-// withoutInfo is an entry without the line that vouches for the others.
+// withoutInfo is an entry without the line that vouches for the others, but ours.
 func withoutInfo(b, more []byte) []byte {
 	_, body, _ := bytes.Cut(b, []byte("\n"))
-	return append(bytes.Clone(body), more...)
+	return slices.Concat(body, more, []byte(`{"commitInfo":{"engineInfo":"`+Engine+`"}}`+"\n"))
+}
+
+// A version that another engine made is refused, also one that only removes: its
+// rows would be gone without a word. What changes nothing is passed over.
+func TestAnotherEngineWrote(t *testing.T) {
+	const by = `{"commitInfo":{"timestamp":1,"operation":"DELETE","operationParameters":{"n":1},"operationMetrics":{"n":1},"engineInfo":"delta-rs:py-1.6.6"}}` + "\n"
+	store := newMem()
+	table, s := created(t, store)
+	s = grow(t, table, s, 5)
+	path := s.Files(nil)[0].Path
+	for name, entry := range map[string]string{
+		"removes": by + `{"remove":{"path":"` + path + `","dataChange":true}}` + "\n",
+		"nobody":  `{"remove":{"path":"` + path + `","dataChange":true}}` + "\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			entry6 := table.entryName(6)
+			if _, err := store.Create(t.Context(), entry6, []byte(entry), nil); err != nil {
+				t.Fatal(err)
+			}
+			defer func() {
+				if err := store.Remove(t.Context(), entry6, objstore.Any); err != nil {
+					t.Fatal(err)
+				}
+			}()
+			_, err := table.Load(t.Context())
+			var foreign *ErrForeign
+			if !errors.As(err, &foreign) || foreign.Table != market || foreign.Object != entry6 {
+				t.Fatalf("error = %v, want ErrForeign", err)
+			}
+			if name == "removes" && (foreign.Engine != "delta-rs:py-1.6.6" || foreign.Operation != "DELETE") {
+				t.Errorf("by %q, %q", foreign.Engine, foreign.Operation)
+			}
+			if _, err := table.Refresh(t.Context(), s); !errors.As(err, &foreign) {
+				t.Errorf("refresh: error = %v, want ErrForeign", err)
+			}
+		})
+	}
+	if _, err := store.Create(t.Context(), table.entryName(6), []byte(by), nil); err != nil {
+		t.Fatal(err)
+	}
+	after := mustLoad(t, table)
+	if d := cmp.Diff(s.Files(nil), after.Files(nil)); d != "" || after.Version != 6 {
+		t.Errorf("version %d, live files:\n%s", after.Version, d)
+	}
 }
 
 func replaceObject(t testing.TB, store *objstore.Mem, name string, change func([]byte) []byte) {
@@ -151,7 +196,7 @@ func TestUnknownFieldsAndObjectsAreIgnored(t *testing.T) {
 	table, s := created(t, store)
 	s = grow(t, table, s, 5)
 	replaceObject(t, store, entry5, func(b []byte) []byte {
-		b = withoutInfo(b, []byte(`{"commitInfo":{"timestamp":"of another shape"}}`+"\n"))
+		b = withoutInfo(b, []byte(`{"commitInfo":{"timestamp":"of another shape","engineInfo":"buffetbot-ingest"}}`+"\n"))
 		return bytes.Replace(b, []byte(`"dataChange"`), []byte(`"deletionVector":null,"baseRowId":null,"new":1,"dataChange"`), 1)
 	})
 	for _, other := range []string{"00000000000000000005.crc", "00000000000000000001.00000000000000000005.compacted.json", "_commits/x.json", "tmp", "5.json"} {

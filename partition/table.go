@@ -54,6 +54,25 @@ func (e *ErrUnsupported) Error() string {
 	return fmt.Sprintf("table %s: %s: %s is not supported", e.Table, at, e.Feature)
 }
 
+// An ErrForeign refuses a log that another engine has written to: its rows have
+// no identity, its files no checksum, and what it removed would be lost without a
+// word. Reading by other engines is what the table is for; writing is not.
+type ErrForeign struct {
+	Table     string // the data type
+	Object    string // of the log
+	Engine    string // as it calls itself, "" if it does not
+	Operation string // as it calls it
+}
+
+func (e *ErrForeign) Error() string {
+	engine := e.Engine
+	if engine == "" {
+		engine = "an engine that does not name itself"
+	}
+	return fmt.Sprintf("table %s: %s: written by %s (%s): only the compactor may write to this table; see docs/runbooks/foreign-writer.md for the way back",
+		e.Table, e.Object, engine, e.Operation)
+}
+
 // Engine is what commits say they were made by.
 const Engine = "buffetbot-ingest"
 
