@@ -4,7 +4,7 @@ BIN := bin
 LAKE ?= ./lake
 TERRAFORM ?= $(shell command -v terraform)
 
-.PHONY: build demo run test check cover bench interop soak mutants clean
+.PHONY: build demo run test check cover bench bench-drain interop soak mutants clean
 
 build:
 	$(GO) build -o $(BIN)/ ./cmd/...
@@ -34,6 +34,11 @@ cover:
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./schema ./columnar ./pipeline ./compaction ./query
+
+# The receive path against the bare Pub/Sub client; DRAIN="--emulator --messages 20000" and so on: see --help.
+bench-drain:
+	$(GO) build -o $(BIN)/bench-drain ./bench/drain
+	$(BIN)/bench-drain $(DRAIN)
 
 SEEDS ?= 10000
 FIRST ?= 1000

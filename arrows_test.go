@@ -42,6 +42,7 @@ var floors = map[string]int{
 	".":          14, // the library face
 	"console":    15,
 	"cmd":        16,
+	"bench":      17,
 	"e2e":        17,
 	"examples":   17,
 	"interop":    17,

@@ -71,6 +71,7 @@ type Broker struct {
 	Create          bool              `env:"CREATE" help:"Create missing topics and subscriptions (ordering off, exactly-once off)."`
 	Subscription    map[string]string `env:"SUBSCRIPTIONS" mapsep:"," placeholder:"TYPE=NAME" help:"Subscription of a data type (default: <topic>-ingest)."`
 	DeadLetterTopic string            `env:"DEAD_LETTER_TOPIC" default:"dead-letters" help:"Topic that rejected records are published to."`
+	Receive         string            `env:"PUBSUB_RECEIVE" enum:"client,stream" default:"client" help:"How messages are received: ${enum}. client is Google's library; stream is this program's own receiver, which takes less of the processor."`
 	Streams         int               `env:"PUBSUB_STREAMS" default:"4" help:"StreamingPull streams per subscription."`
 }
 

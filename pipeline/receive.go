@@ -44,6 +44,11 @@ func (p *Pipeline) receive(_ context.Context, d *Delivery) {
 	}
 	select {
 	case w := <-p.workers:
+		if p.draining.Load() { // the drain began while it waited: kept, it would be a batch of its own
+			p.idle(w)
+			receipt.Release(errDraining)
+			return
+		}
 		p.renew(w)
 		w.inHand.Store(receipt.Origin.Published)
 		err := p.keep(w, d, receipt, content)
