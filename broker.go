@@ -13,6 +13,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/buffetbot/ingest/batching"
+	"github.com/buffetbot/ingest/config"
 	"github.com/buffetbot/ingest/deadletter"
 	"github.com/buffetbot/ingest/gcp"
 	"github.com/buffetbot/ingest/pipeline"
@@ -92,13 +94,20 @@ func (b *broker) subscription(ctx context.Context, c IngestConfig, def *schema.D
 		return nil, err
 	}
 	budget := int64(c.Ingest.MemoryBudget)
-	return b.client.Subscription(name, gcp.SubscriptionSettings{
+	settings := gcp.SubscriptionSettings{
 		MaxOutstandingMessages: int(min(max(budget/perMessage, 1000), 100_000)),
 		MaxOutstandingBytes:    int(max(budget, 16<<20)),
 		NumGoroutines:          max(c.Broker.Streams, 1),
 		DrainTimeout:           2 * c.Ingest.DrainDeadline,
 		MaxExtension:           max(time.Hour, c.Ingest.HoldFor+c.Ingest.FlushAge+10*time.Minute), // outlasts whatever holds it
-	}), nil
+	}
+	if c.Broker.Receive == config.ReceiveStream {
+		// The budget stops intake, not the service: at its limit nothing would be sealed but by age.
+		settings.MaxOutstandingMessages = int(max(budget/batching.MessageCost, 10_000))
+		settings.MaxOutstandingBytes = int(max(4*budget, 64<<20))
+		return b.client.Stream(name, settings), nil
+	}
+	return b.client.Subscription(name, settings), nil
 }
 
 func (b *broker) ensure(ctx context.Context, create bool, def *schema.Definition, topic, subscription string) error {

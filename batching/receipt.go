@@ -7,14 +7,25 @@ import "sync/atomic"
 // one for whoever made it. When the last hold is released the message is acked,
 // or nacked if any part of it failed, exactly once.
 //
-// It keeps nothing of the message but the two functions and its origin.
+// It keeps nothing of the message but its settler and its origin.
 type Receipt struct {
 	Origin Origin // to be set before the first hold is added
 
-	holds     atomic.Int64
-	failed    atomic.Bool
-	ack, nack func()
+	holds   atomic.Int64
+	failed  atomic.Bool
+	settler Settler
 }
+
+// A Settler is told, once, what became of a message.
+type Settler interface {
+	Ack()
+	Nack()
+}
+
+type settlers struct{ ack, nack func() }
+
+func (s *settlers) Ack()  { s.ack() }
+func (s *settlers) Nack() { s.nack() }
 
 // An Origin is where a message comes from, for those who measure.
 type Origin struct {
@@ -25,9 +36,16 @@ type Origin struct {
 // NewReceipt makes a receipt with one hold, the maker's: until that is released
 // the message is not settled, however fast its parts become durable.
 func NewReceipt(ack, nack func()) *Receipt {
-	r := &Receipt{ack: ack, nack: nack}
-	r.holds.Store(1)
+	r := new(Receipt)
+	r.Begin(&settlers{ack, nack})
 	return r
+}
+
+// Begin is NewReceipt for a receipt that is part of something larger. It comes
+// before everything else.
+func (r *Receipt) Begin(s Settler) {
+	r.settler = s
+	r.holds.Store(1)
 }
 
 // Hold adds a hold. The caller must have one already.
@@ -48,8 +66,8 @@ func (r *Receipt) Release(err error) {
 	case left < 0:
 		panic("batching: a receipt was released more often than held")
 	case r.failed.Load():
-		r.nack()
+		r.settler.Nack()
 	default:
-		r.ack()
+		r.settler.Ack()
 	}
 }

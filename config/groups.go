@@ -63,6 +63,12 @@ type Types struct {
 	Types []string `env:"DATA_TYPES" placeholder:"TYPE,…" help:"Data types to work on (default: every type of the registry)."`
 }
 
+// Ways to receive.
+const (
+	ReceiveClient = "client"
+	ReceiveStream = "stream"
+)
+
 // Broker says where messages come from.
 type Broker struct {
 	Embedded        bool              `env:"EMBEDDED" help:"Start an embedded Pub/Sub server and receive from it. Implies --create."`

@@ -125,7 +125,11 @@ func (p *Pipeline) session(intake context.Context) (pausedAt time.Time, err erro
 		case <-ended:
 		}
 	})
-	err = p.config.Source.Receive(ctx, p.receive)
+	if many, ok := p.config.Source.(BatchSource); ok {
+		err = many.ReceiveMany(ctx, p.receiveMany)
+	} else {
+		err = p.config.Source.Receive(ctx, p.receive)
+	}
 	close(ended)
 	watch.Wait()
 	if !pausedAt.IsZero() {

@@ -55,6 +55,15 @@ type Delivery struct {
 	// Exactly one of them is called, once, perhaps long after the callback has
 	// returned. They should keep nothing of the message's data alive.
 	Ack, Nack func()
+
+	// Lease, unless nil, stands in for Ack and Nack.
+	Lease Lease
+}
+
+// A Lease settles a delivery: by one of its methods, once.
+type Lease interface {
+	Ack()
+	Nack()
 }
 
 // A Source delivers messages.
@@ -65,6 +74,15 @@ type Source interface {
 	// nacked is delivered again. If the cause of ctx's end is a *Pause, Receive waits
 	// for the messages to be settled, and will be called again.
 	Receive(ctx context.Context, callback func(context.Context, *Delivery)) error
+}
+
+// A BatchSource can deliver many messages with one call, which costs less for each.
+type BatchSource interface {
+	Source
+
+	// ReceiveMany is Receive with many messages a call. The deliveries and their Data
+	// and Attributes are the callback's until it returns.
+	ReceiveMany(ctx context.Context, callback func(context.Context, []Delivery)) error
 }
 
 // A Decoder judges the records of messages. It is used by one goroutine at a time.

@@ -34,70 +34,125 @@ func (p *Pipeline) newWorker() *worker {
 
 // receive is the source's callback. It blocks while the memory budget is full.
 func (p *Pipeline) receive(_ context.Context, d *Delivery) {
-	p.counts.received.Add(1)
-	p.counts.held.Add(1)
+	h := new(held)
+	p.begin(h, d)
+	p.counted(1)
+	p.withWorker(func(w *worker) { p.keepOne(w, d, h) }, func(err error) { h.Release(err) })
+}
+
+// receiveMany is the callback of a source that delivers many messages at once: one worker
+// keeps them one after the other. What is kept of them is made in one piece.
+func (p *Pipeline) receiveMany(_ context.Context, all []Delivery) {
+	holds := make([]held, len(all))
+	for i := range all {
+		p.begin(&holds[i], &all[i])
+	}
+	p.counted(len(all))
+	p.withWorker(func(w *worker) {
+		for i := range all {
+			p.keepOne(w, &all[i], &holds[i])
+		}
+	}, func(err error) {
+		for i := range holds {
+			holds[i].Release(err)
+		}
+	})
+}
+
+func (p *Pipeline) counted(deliveries int) {
+	p.counts.received.Add(int64(deliveries))
+	p.counts.held.Add(int64(deliveries))
 	p.touch()
-	receipt, content := p.receipt(d)
+}
+
+// take1 calls keep with a worker, or refuse with the reason why there is none.
+func (p *Pipeline) withWorker(keep func(*worker), refuse func(error)) {
 	if p.draining.Load() {
-		receipt.Release(errDraining)
+		refuse(errDraining)
 		return
 	}
 	select {
 	case w := <-p.workers:
-		if p.draining.Load() { // the drain began while it waited: kept, it would be a batch of its own
-			p.idle(w)
-			receipt.Release(errDraining)
-			return
-		}
-		p.renew(w)
-		w.inHand.Store(receipt.Origin.Published)
-		err := p.keep(w, d, receipt, content)
+		keep(w)
 		p.idle(w)
-		receipt.Release(err)
 	case <-p.room.Done():
-		receipt.Release(p.room.Err())
+		refuse(p.room.Err())
 	}
 	if p.draining.Load() {
 		p.seal() // the drain has sealed already, perhaps before our rows were added
 	}
 }
 
+// keepOne keeps a delivery, unless the drain began while it waited: kept, it would
+// be a batch of its own.
+func (p *Pipeline) keepOne(w *worker, d *Delivery, h *held) {
+	if p.draining.Load() {
+		h.Release(errDraining)
+		return
+	}
+	p.renew(w)
+	w.inHand.Store(h.Origin.Published)
+	h.Release(p.keep(w, d, h))
+}
+
 var errDraining = errors.New("draining")
 
-// A content is how many records a message had: known only once it is decoded,
+// A held is what is kept of a delivery until it is settled: nothing of the
+// message itself. How many records it had is known only once it is decoded, and
 // counted only once it is acked.
-type content struct{ rows, letters atomic.Int64 }
+type held struct {
+	batching.Receipt
+	pipeline      *Pipeline
+	lease         Lease
+	rows, letters atomic.Int64
+}
 
-// receipt settles the delivery. It must not keep the message alive.
-func (p *Pipeline) receipt(d *Delivery) (*batching.Receipt, *content) {
-	ack, nack, c := d.Ack, d.Nack, &content{}
-	settle := func(f func(), n *atomic.Int64) {
-		f()
-		n.Add(1)
-		p.touch()
-		p.counts.held.Add(-1)
+// begin makes h hold the delivery.
+func (p *Pipeline) begin(h *held, d *Delivery) {
+	h.pipeline, h.lease = p, d.Lease
+	if h.lease == nil {
+		h.lease = &calls{d.Ack, d.Nack}
 	}
-	r := batching.NewReceipt(func() {
-		p.counts.ackedRows.Add(c.rows.Load())
-		p.counts.ackedLetters.Add(c.letters.Load())
-		settle(ack, &p.counts.acked)
-	}, func() {
-		settle(nack, &p.counts.nacked)
-	})
-	r.Origin = p.origin(&d.Message)
-	return r, c
+	h.Begin(h)
+	h.Origin = p.origin(&d.Message)
+}
+
+// calls are a delivery's own functions.
+type calls struct{ ack, nack func() }
+
+func (c *calls) Ack()  { c.ack() }
+func (c *calls) Nack() { c.nack() }
+
+// Ack and Nack implement batching.Settler, for the receipt.
+func (h *held) Ack() {
+	h.pipeline.counts.ackedRows.Add(h.rows.Load())
+	h.pipeline.counts.ackedLetters.Add(h.letters.Load())
+	h.lease.Ack()
+	h.settled(&h.pipeline.counts.acked)
+}
+
+func (h *held) Nack() {
+	h.lease.Nack()
+	h.settled(&h.pipeline.counts.nacked)
+}
+
+func (h *held) settled(n *atomic.Int64) {
+	n.Add(1)
+	h.pipeline.touch()
+	h.pipeline.counts.held.Add(-1)
 }
 
 // keep decodes a message and sees to it that each part holds the receipt until
 // it is durable.
-func (p *Pipeline) keep(w *worker, d *Delivery, receipt *batching.Receipt, c *content) error {
+func (p *Pipeline) keep(w *worker, d *Delivery, h *held) error {
+	receipt := &h.Receipt
 	def := w.gen.def // of the verdict, whatever replaces the worker
 	rejected := p.decode(w, &d.Message)
 	if later, err := p.postpone(&d.Message, def, rejected, receipt); later {
 		return err
 	}
-	c.rows.Store(int64(w.rows.Len()))
-	c.letters.Store(int64(len(rejected)))
+	h.rows.Store(int64(w.rows.Len()))
+	h.letters.Store(int64(len(rejected)))
 	p.counts.rows.Add(int64(w.rows.Len()))
 	if err := p.batcher.Add(p.room, w.rows, len(d.Data), receipt); err != nil {
 		return err
