@@ -13,9 +13,13 @@
 //   - blocking ends: when the budget is full, open batches of any data type are
 //     sealed until those on their way to storage make the room.
 //
-// The budget counts the rows of batches and what a held message costs. It does
-// not count the copies a flush makes (sorted rows, the encoded object): they are
-// bounded by the number of flushes at once and the size that seals a batch.
+// The budget counts the rows of batches, what a held message costs, and the copies
+// that a flush makes (rows in order, encoders, the encoded object): a quarter of it
+// is kept for those, so that a full budget never keeps from flushing what fills it.
+//
+// A batch of a few rows keeps them packed, in about the bytes that their values
+// take; columns, with a buffer for every field, are made of them when there are
+// many, or when they are flushed. A stream over ten thousand days costs its rows.
 //
 // Package batching starts no goroutines and does no input or output. Somebody
 // must call Tick now and then, or age seals nothing.
@@ -63,7 +67,7 @@ func (s Seal) String() string {
 // who settles it.
 type Batch struct {
 	Key    partition.Key
-	Rows   *schema.Columns
+	Rows   *schema.Columns // nil while the rows are packed: see Unpack
 	Opened time.Time
 	Sealed Seal
 
@@ -72,7 +76,10 @@ type Batch struct {
 	Seq int
 
 	def      *schema.Definition
+	packed   []byte // the rows, while they are few
+	few      int    // of them
 	messages int
+	borne    int64 // of the messages' cost
 	receipts []*Receipt
 	oldest   int64    // publish time of the oldest message, µs; 0: not known
 	traced   []Origin // the first MaxTraced of those to be followed
@@ -84,6 +91,36 @@ type Batch struct {
 // sequence is one for the process: two batchers of one data type must not give
 // one number twice, or their objects would share a name.
 var sequence atomic.Int64
+
+// Len is the number of rows.
+func (b *Batch) Len() int {
+	if b.Rows == nil {
+		return b.few
+	}
+	return b.Rows.Len()
+}
+
+// Unpack makes Rows of rows that are packed. Whoever flushes the batch calls it
+// first, within the memory that FlushCost stands for.
+func (b *Batch) Unpack() {
+	if b.Rows != nil {
+		return
+	}
+	b.Rows = schema.NewColumns(b.def)
+	b.Rows.Unpack(b.packed, b.few)
+	b.packed = nil
+}
+
+// What the copies of a flush take, as measured: its rows in order and again as they
+// are encoded, the encoded object, and what the encoders hold however few rows
+// there are.
+const (
+	flushCopies = 3
+	flushFixed  = 1 << 20
+)
+
+// FlushCost is what the copies made by a flush of b take at most, beyond b itself.
+func (b *Batch) FlushCost() int64 { return flushFixed + flushCopies*b.bytes() }
 
 // Messages is the number of messages that the batch's rows came in.
 func (b *Batch) Messages() int { return b.messages }
@@ -117,7 +154,7 @@ func (b *Batch) Settle(err error) {
 		return
 	}
 	receipts := b.receipts
-	b.receipts, b.Rows = nil, nil
+	b.receipts, b.Rows, b.packed = nil, nil, nil
 	// The memory first: an ack may take its time.
 	b.budget.Release(b.charged)
 	for _, r := range receipts {

@@ -33,20 +33,29 @@ type slot struct {
 
 // costs are what rows of a definition are taken to hold.
 type costs struct {
-	row  int64 // most memory that a further row's fixed-width values may take
-	open int64 // of a batch with its first row
+	row int64 // most memory that a further row's fixed-width values may take
 }
 
-func costsOf(def *schema.Definition) costs { return costs{row: rowCost(def), open: openCost(def)} }
+func costsOf(def *schema.Definition) costs { return costs{row: rowCost(def)} }
 
 // MessageCost is what holding one message is charged beyond its rows: the
-// receipt, and what a broker's client keeps to ack it.
+// receipt, and what a broker's client keeps to ack it. The batches that hold its
+// rows bear it in equal parts.
 const MessageCost = 1 << 10
+
+const (
+	openCost    = 320 // of an open batch beyond its rows
+	receiptCost = 16  // of a message that a batch holds, beyond its part of MessageCost
+	packedRows  = 128 // a batch with more has columns
+)
 
 // New makes a batcher that hands sealed batches to emit, which must not block:
 // it is called by whoever seals, also by other data types in want of memory.
 // What piles up behind it is bounded by the budget.
 func New(def *schema.Definition, policy Policy, budget *Budget, clock func() time.Time, emit func(*Batch)) *Batcher {
+	if policy.Bytes > 0 {
+		policy.Bytes = min(policy.Bytes, budget.MaxBatch())
+	}
 	b := &Batcher{
 		policy: policy, budget: budget, clock: clock, emit: emit,
 		current: def, costs: costsOf(def),
@@ -95,19 +104,6 @@ func rowCost(def *schema.Definition) int64 {
 	return int64(2 * width)
 }
 
-// openCost is what a batch of one row holds: its buffers start with room for a few.
-func openCost(def *schema.Definition) int64 {
-	c := schema.NewColumns(def)
-	c.Begin()
-	for i, f := range def.Fields {
-		if f.Kind == schema.String {
-			c.SetString(i, []byte("a string of 24 characters"))
-		}
-	}
-	c.Commit()
-	return c.Bytes()
-}
-
 // Add copies the rows of one message into the batches of their days, each of
 // which holds r until it is settled. payload is the size of the message, a bound
 // on its strings. Add blocks while the budget is full; an error means that ctx
@@ -120,7 +116,8 @@ func (b *Batcher) Add(ctx context.Context, rows *schema.Columns, payload int, r 
 	def := rows.Definition()
 	cost := b.costsOf(def)
 	perRow := cost.row + int64(payload)/int64(n)
-	rest := b.estimate(rows, cost.open, perRow)
+	rest, days := b.estimate(rows, perRow)
+	perMessage := MessageCost/days + receiptCost
 	if err := b.budget.Acquire(ctx, rest); err != nil {
 		return fmt.Errorf("add %d rows of %s: %w", n, def.Name, err)
 	}
@@ -129,13 +126,12 @@ func (b *Batcher) Add(ctx context.Context, rows *schema.Columns, payload int, r 
 	for from := 0; from < n; {
 		batch, opened := b.batch(slot{rows.Day(from), def})
 		to := runEnd(rows, from, b.room(batch))
-		charge := int64(to-from)*perRow + MessageCost
+		charge := int64(to-from)*perRow + perMessage
 		if opened {
-			charge += cost.open
+			charge += openCost
 		}
 		charge = min(charge, rest)
-		rest -= charge
-		b.append(batch, rows, from, to, charge, r)
+		rest -= charge - b.append(batch, rows, from, to, charge, perMessage, r)
 		if s := b.full(batch); s != 0 {
 			full = append(full, b.seal(batch, s))
 		}
@@ -151,17 +147,19 @@ func (b *Batcher) Add(ctx context.Context, rows *schema.Columns, payload int, r 
 	return nil
 }
 
-// estimate is the most that the rows should take. It supposes that no batch is
-// open: those that are may be sealed while the message waits for memory. It need
-// not be exact: what buffers grow by beyond it is charged afterwards.
-func (b *Batcher) estimate(rows *schema.Columns, perBatch, perRow int64) int64 {
+// estimate is the most that the rows should take, and the number of their days. It
+// supposes that no batch is open: those that are may be sealed while the message
+// waits for memory. It need not be exact: what buffers grow by beyond it is charged
+// afterwards.
+func (b *Batcher) estimate(rows *schema.Columns, perRow int64) (bytes, days int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	clear(b.days)
 	for from := 0; from < rows.Len(); from = runEnd(rows, from, rows.Len()) {
 		b.days[rows.Day(from)] = struct{}{}
 	}
-	return int64(len(b.days))*(perBatch+MessageCost) + int64(rows.Len())*perRow
+	days = int64(len(b.days))
+	return days*(openCost+receiptCost) + MessageCost + int64(rows.Len())*perRow, days
 }
 
 // runEnd is the end of the rows of one day that start at from, at most limit.
@@ -180,7 +178,6 @@ func (b *Batcher) batch(s slot) (batch *Batch, opened bool) {
 	}
 	batch = &Batch{
 		Key:    partition.Key{Type: s.def.Name, Day: partition.Day(s.day)},
-		Rows:   schema.NewColumns(s.def),
 		def:    s.def,
 		Opened: b.clock(),
 		Seq:    int(sequence.Add(1)),
@@ -198,35 +195,59 @@ func (b *Batcher) room(batch *Batch) int {
 	if b.policy.Rows <= 0 {
 		return 1 << 30
 	}
-	return b.policy.Rows - batch.Rows.Len()
+	return b.policy.Rows - batch.Len()
 }
 
-// append charges what it can to the message's share; the rest of what the batch
-// grew by is held already and charged on top.
-func (b *Batcher) append(batch *Batch, rows *schema.Columns, from, to int, charge int64, r *Receipt) {
-	batch.Rows.Append(rows, from, to)
-	batch.charged += charge
+// append charges what it can to the message's share; what the batch grew by beyond
+// that is held already and charged on top. Packed rows are charged as what they
+// take; columns, which double, keep what was charged until they are sealed. It
+// returns what is left of the charge.
+func (b *Batcher) append(batch *Batch, rows *schema.Columns, from, to int, charge, perMessage int64, r *Receipt) (spare int64) {
+	batch.append(rows, from, to)
 	if n := len(batch.receipts); n == 0 || batch.receipts[n-1] != r {
 		r.Hold()
 		batch.receipts = append(batch.receipts, r)
 		batch.messages++
+		batch.borne += perMessage
 		batch.note(r.Origin)
 	}
-	over := max(0, b.held(batch)-batch.charged)
-	batch.charged += over
-	b.budget.opened(charge+over, over)
+	want := b.held(batch)
+	if batch.Rows != nil {
+		want = max(want, batch.charged+charge)
+	}
+	grown := want - batch.charged
+	batch.charged = want
+	b.budget.opened(grown, max(0, grown-charge))
+	return max(0, charge-grown)
+}
+
+// append adds rows, packed while they are few.
+func (b *Batch) append(rows *schema.Columns, from, to int) {
+	if b.Rows == nil && b.few+to-from <= packedRows {
+		b.packed = rows.AppendPacked(b.packed, from, to)
+		b.few += to - from
+		return
+	}
+	b.Unpack()
+	b.Rows.Append(rows, from, to)
+}
+
+// bytes is the memory that the rows take.
+func (b *Batch) bytes() int64 {
+	if b.Rows == nil {
+		return int64(cap(b.packed))
+	}
+	return b.Rows.Bytes()
 }
 
 // held is the memory that a batch takes.
-func (b *Batcher) held(batch *Batch) int64 {
-	return batch.Rows.Bytes() + int64(batch.messages)*MessageCost
-}
+func (b *Batcher) held(batch *Batch) int64 { return openCost + batch.bytes() + batch.borne }
 
 func (b *Batcher) full(batch *Batch) Seal {
 	switch {
-	case b.policy.Rows > 0 && batch.Rows.Len() >= b.policy.Rows:
+	case b.policy.Rows > 0 && batch.Len() >= b.policy.Rows:
 		return ByRows
-	case b.policy.Bytes > 0 && batch.Rows.Bytes() >= b.policy.Bytes:
+	case b.policy.Bytes > 0 && batch.bytes() >= b.policy.Bytes:
 		return ByBytes
 	}
 	return 0

@@ -82,7 +82,7 @@ func (p *Pipeline) flush(b *batching.Batch) error {
 	err := p.persist(p.heldSince(b), p.gate, &p.flushing, func() error { return p.flushOnce(b) })
 	if err != nil && p.work.Err() == nil {
 		p.log.Error("a batch cannot be made durable: its messages are handed back and will be delivered again",
-			zap.Stringer("partition", b.Key), zap.Int("rows", b.Rows.Len()), zap.Int("messages", b.Messages()), zap.Error(err))
+			zap.Stringer("partition", b.Key), zap.Int("rows", b.Len()), zap.Int("messages", b.Messages()), zap.Error(err))
 	}
 	return err
 }
@@ -92,7 +92,13 @@ func (p *Pipeline) flushOnce(b *batching.Batch) error {
 	if err := p.work.Err(); err != nil {
 		return err
 	}
-	rows := b.Rows.Len()
+	giveBack, err := p.config.Budget.Copies(p.work, b.FlushCost())
+	if err != nil {
+		return err
+	}
+	defer giveBack()
+	b.Unpack()
+	rows := b.Len()
 	f := p.observed(b)
 	written, err := p.config.Sink.Write(f.Context, b)
 	f.Done(written, err)

@@ -28,7 +28,7 @@ func config(t testing.TB, source Source, store objstore.Writer, letters deadlett
 		NewDecoder: func() Decoder { return def.NewDecoder(schema.Standard) },
 		Sink:       sink.New(store, sink.Config{OwnFileRows: 5}),
 		Policy:     batching.Policy{Rows: 7, Age: time.Second},
-		Budget:     batching.NewBudget(1 << 20),
+		Budget:     batching.NewBudget(64 << 20),
 		Workers:    2,
 	}
 }

@@ -96,6 +96,7 @@ func (s *Sink) Write(ctx context.Context, b *batching.Batch) (written []Written,
 }
 
 func (s *Sink) write(ctx context.Context, b *batching.Batch) ([]Written, error) {
+	b.Unpack()
 	def := b.Rows.Definition()
 	rows := b.Rows.Len()
 	sorted, err := columnar.Sort(b.Rows.Record(), def)
