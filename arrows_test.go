@@ -21,6 +21,7 @@ const module = "github.com/buffetbot/ingest"
 // own parts). A new folder needs a floor before it compiles here.
 var floors = map[string]int{
 	"schema":     1,
+	"failpoint":  1,
 	"objstore":   2,
 	"security":   3,
 	"columnar":   4,
@@ -39,6 +40,7 @@ var floors = map[string]int{
 	"telemetry":  13,
 	"config":     13,
 	"samples":    13,
+	"memory":     13,
 	".":          14, // the library face
 	"console":    15,
 	"cmd":        16,
