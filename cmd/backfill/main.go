@@ -13,9 +13,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -23,6 +21,7 @@ import (
 	"github.com/buffetbot/ingest"
 	"github.com/buffetbot/ingest/backfill"
 	"github.com/buffetbot/ingest/config"
+	"github.com/buffetbot/ingest/memory"
 	"github.com/buffetbot/ingest/schema"
 	"github.com/buffetbot/ingest/telemetry"
 )
@@ -38,8 +37,7 @@ Example, a look first:
 type settings struct{ config.BackfillSettings }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	go func() { <-ctx.Done(); stop() }() // the second signal ends the process at once
+	ctx := config.Signals("backfill")
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	os.Exit(config.Exit("backfill", err))
 }
@@ -63,6 +61,7 @@ func run(ctx context.Context, args []string, out, diagnostics io.Writer) error {
 		return err
 	}
 	job.Progress = progress(diagnostics, log)
+	memory.Limit(log, 0)
 	if s.DryRun {
 		return s.check(ctx, job, out)
 	}

@@ -13,8 +13,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -23,6 +21,7 @@ import (
 	"github.com/buffetbot/ingest"
 	"github.com/buffetbot/ingest/compaction"
 	"github.com/buffetbot/ingest/config"
+	"github.com/buffetbot/ingest/memory"
 	"github.com/buffetbot/ingest/partition"
 	"github.com/buffetbot/ingest/sweep"
 	"github.com/buffetbot/ingest/telemetry"
@@ -36,9 +35,8 @@ Example:  compactor --data-bucket file:///var/lake --once
 type settings struct{ config.CompactorSettings }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx := config.Signals("compactor")
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
 	os.Exit(config.Exit("compactor", err))
 }
 
@@ -59,6 +57,7 @@ func run(ctx context.Context, args []string, out, diagnostics io.Writer) error {
 		return err
 	}
 	defer t.ShutdownLogged(ctx)
+	memory.Limit(log, 0)
 	lake, err := ingest.Open(ctx, ingest.ConfigOf(s.Store, log))
 	if err != nil {
 		return err

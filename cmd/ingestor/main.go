@@ -15,14 +15,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"go.uber.org/zap"
 
 	"github.com/buffetbot/ingest"
 	"github.com/buffetbot/ingest/config"
 	"github.com/buffetbot/ingest/embedded"
+	"github.com/buffetbot/ingest/memory"
 	"github.com/buffetbot/ingest/telemetry"
 )
 
@@ -35,8 +34,7 @@ Example:  ingestor --project my-project --data-bucket my-lake
 type settings struct{ config.IngestorSettings }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	go func() { <-ctx.Done(); stop() }() // the second signal ends the process at once
+	ctx := config.Signals("ingestor")
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	os.Exit(config.Exit("ingestor", err))
 }
@@ -58,6 +56,7 @@ func run(ctx context.Context, args []string, out, diagnostics io.Writer) error {
 		return err
 	}
 	defer t.ShutdownLogged(ctx)
+	memory.Limit(log, int64(s.MemoryBudget))
 	lake, err := ingest.Open(ctx, ingest.ConfigOf(s.Store, log))
 	if err != nil {
 		return err
