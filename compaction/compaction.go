@@ -34,6 +34,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/buffetbot/ingest/failpoint"
 	"github.com/buffetbot/ingest/objstore"
 	"github.com/buffetbot/ingest/partition"
 	"github.com/buffetbot/ingest/schema"
@@ -199,6 +200,7 @@ func (j *job) plan(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("list raw objects: %w", err)
 	}
+	failpoint.Hit(failpoint.AfterList)
 	j.snapshot, err = j.table.Load(ctx)
 	if err != nil && !errors.Is(err, partition.ErrNoTable) {
 		return fmt.Errorf("load table: %w", err)

@@ -10,6 +10,7 @@ import (
 	"github.com/sourcegraph/conc/pool"
 
 	"github.com/buffetbot/ingest/columnar"
+	"github.com/buffetbot/ingest/failpoint"
 	"github.com/buffetbot/ingest/objstore"
 	"github.com/buffetbot/ingest/partition"
 	"github.com/buffetbot/ingest/schema"
@@ -107,6 +108,7 @@ type object struct {
 // should be: they may have been damaged on their way.
 func (m *merge) read(ctx context.Context, o object) (input, error) {
 	in, err := m.readOnce(ctx, o)
+	failpoint.Hit(failpoint.MidRead)
 	if errors.Is(err, errUnreadable) {
 		in, err = m.readOnce(ctx, o)
 	}

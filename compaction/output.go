@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/buffetbot/ingest/columnar"
+	"github.com/buffetbot/ingest/failpoint"
 	"github.com/buffetbot/ingest/objstore"
 	"github.com/buffetbot/ingest/partition"
 )
@@ -52,6 +53,7 @@ func (m *merge) encode(ctx context.Context, part rows) (output, error) {
 func (m *merge) upload(ctx context.Context, o *output) error {
 	name := o.file.ObjectName()
 	made, err := m.store.Create(ctx, name, o.data, o.metadata)
+	failpoint.Hit(failpoint.AfterOutput)
 	if errors.Is(err, objstore.ErrExist) {
 		made, err = m.sameObject(ctx, o)
 	}

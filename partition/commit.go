@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/buffetbot/ingest/failpoint"
 	"github.com/buffetbot/ingest/objstore"
 )
 
@@ -153,7 +154,9 @@ func (t *Table) create(ctx context.Context, v int64, data []byte, id string) (ob
 	name, pause := t.entryName(v), sendPause
 	var cause error
 	for try := 1; ; try++ {
+		failpoint.Hit(failpoint.BeforeCommit)
 		o, err := t.store.Create(ctx, name, data, nil)
+		failpoint.Hit(failpoint.AfterCommit)
 		if err == nil {
 			return o, nil
 		}

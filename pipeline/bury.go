@@ -10,6 +10,7 @@ import (
 
 	"github.com/buffetbot/ingest/batching"
 	"github.com/buffetbot/ingest/deadletter"
+	"github.com/buffetbot/ingest/failpoint"
 	"github.com/buffetbot/ingest/schema"
 )
 
@@ -30,7 +31,9 @@ func (p *Pipeline) bury(def *schema.Definition, d *Delivery, r *schema.Rejection
 	}
 	receipt.Hold()
 	p.letters.Go(func() {
+		failpoint.Hit(failpoint.BeforeLetter)
 		err := p.insist(func(ctx context.Context) error { return p.writer.Send(ctx, letter) })
+		failpoint.Hit(failpoint.AfterLetter)
 		if err == nil {
 			p.counts.letters.Add(1)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/buffetbot/ingest/batching"
 	"github.com/buffetbot/ingest/deadletter"
+	"github.com/buffetbot/ingest/failpoint"
 	"github.com/buffetbot/ingest/schema"
 )
 
@@ -92,6 +93,7 @@ func (p *Pipeline) keepOne(w *worker, d *Delivery, h *held) {
 	}
 	p.renew(w)
 	w.inHand.Store(h.Origin.Published)
+	failpoint.Hit(failpoint.AfterReceive)
 	h.Release(p.keep(w, d, h))
 }
 
@@ -125,9 +127,11 @@ func (c *calls) Nack() { c.nack() }
 
 // Ack and Nack implement batching.Settler, for the receipt.
 func (h *held) Ack() {
+	failpoint.Hit(failpoint.BeforeAck)
 	h.pipeline.counts.ackedRows.Add(h.rows.Load())
 	h.pipeline.counts.ackedLetters.Add(h.letters.Load())
 	h.lease.Ack()
+	failpoint.Hit(failpoint.MidAck)
 	h.settled(&h.pipeline.counts.acked)
 }
 
@@ -157,6 +161,7 @@ func (p *Pipeline) keep(w *worker, d *Delivery, h *held) error {
 	if err := p.batcher.Add(p.room, w.rows, len(d.Data), receipt); err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.AfterBuffer)
 	original, err := p.preserve(def, &d.Message, rejected, receipt)
 	if err != nil {
 		return err

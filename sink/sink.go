@@ -31,6 +31,7 @@ import (
 
 	"github.com/buffetbot/ingest/batching"
 	"github.com/buffetbot/ingest/columnar"
+	"github.com/buffetbot/ingest/failpoint"
 	"github.com/buffetbot/ingest/objstore"
 	"github.com/buffetbot/ingest/partition"
 	"github.com/buffetbot/ingest/schema"
@@ -145,7 +146,9 @@ func (s *Sink) upload(ctx context.Context, b *batching.Batch, def *schema.Defini
 		Key: b.Key, Category: def.Category, First: p.symbol, Multi: p.multi, Model: p.model,
 		Time: summary.First, Major: def.Version.Major, Writer: s.config.Writer, Seq: b.Seq,
 	}
+	failpoint.Hit(failpoint.BeforePut)
 	_, err = s.store.Create(ctx, name.String(), data, summary.Metadata())
+	failpoint.Hit(failpoint.AfterPut)
 	if err != nil && !errors.Is(err, objstore.ErrExist) {
 		return Written{}, fmt.Errorf("upload: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sourcegraph/conc/pool"
 
+	"github.com/buffetbot/ingest/failpoint"
 	"github.com/buffetbot/ingest/objstore"
 	"github.com/buffetbot/ingest/partition"
 )
@@ -45,9 +46,11 @@ func (p *pass) forgettable(there map[string]bool) {
 // retire archives a raw object and deletes it.
 func (p *pass) retire(ctx context.Context, o objstore.Object) error {
 	if p.Archive != nil {
+		failpoint.Hit(failpoint.BeforeArchive)
 		if err := p.archive(ctx, o); err != nil {
 			return err
 		}
+		failpoint.Hit(failpoint.AfterArchive)
 	}
 	return p.remove(ctx, o, &p.report.Raw)
 }
@@ -90,6 +93,7 @@ func (p *pass) archive(ctx context.Context, o objstore.Object) error {
 func (p *pass) remove(ctx context.Context, o objstore.Object, sum *Sum) error {
 	if !p.o.DryRun {
 		err := p.Store.Remove(ctx, o.Name, o.Generation)
+		failpoint.Hit(failpoint.AfterDelete)
 		if errors.Is(err, objstore.ErrNotExist) {
 			return nil // another sweeper's work
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/buffetbot/ingest/failpoint"
 	"github.com/buffetbot/ingest/objstore"
 	"github.com/buffetbot/ingest/partition"
 )
@@ -96,6 +97,7 @@ func (p *pass) fence(ctx context.Context, orphans []orphan) error {
 		return fmt.Errorf("make a fence: %w", err)
 	}
 	p.snapshot, p.report.Fence = next, version
+	failpoint.Hit(failpoint.AfterFence)
 	return nil
 }
 
