@@ -112,12 +112,12 @@ func (l *ledger) settle(s *lease, ack bool) {
 		box = &l.acks
 	}
 	box.leases = append(box.leases, s)
-	n := len(box.leases)
+	n, last := len(box.leases), l.ending
 	l.mu.Unlock()
 	if n == 1 {
 		signal(l.some)
 	}
-	if n == idsPerRequest {
+	if n == idsPerRequest || last { // at the end nobody waits for company
 		signal(l.many)
 	}
 }
@@ -224,6 +224,7 @@ func (l *ledger) end() <-chan struct{} {
 	defer l.mu.Unlock()
 	l.ending = true
 	l.look()
+	signal(l.many)
 	return l.empty
 }
 

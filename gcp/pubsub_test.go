@@ -90,7 +90,25 @@ type receiver struct {
 	done       chan error
 }
 
-func receive(t *testing.T, s *gcp.Subscription) *receiver {
+// A source is what both ways to receive have.
+type source interface {
+	pipeline.Source
+	Held() int64
+}
+
+// both runs a test with each way to receive.
+func both(t *testing.T, test func(t *testing.T, open opener)) {
+	t.Run("client", func(t *testing.T) {
+		test(t, func(c *gcp.PubSub, name string, s gcp.SubscriptionSettings) source { return c.Subscription(name, s) })
+	})
+	t.Run("stream", func(t *testing.T) {
+		test(t, func(c *gcp.PubSub, name string, s gcp.SubscriptionSettings) source { return c.Stream(name, s) })
+	})
+}
+
+type opener = func(*gcp.PubSub, string, gcp.SubscriptionSettings) source
+
+func receive(t *testing.T, s pipeline.Source) *receiver {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	r := &receiver{deliveries: make(chan *pipeline.Delivery, 1000), stop: stop, done: make(chan error, 1)}
@@ -136,7 +154,9 @@ func publish(t *testing.T, client *gcp.PubSub, messages ...*schema.Message) {
 	}
 }
 
-func TestADeliveryIsWhatWasPublished(t *testing.T) {
+func TestADeliveryIsWhatWasPublished(t *testing.T) { both(t, aDeliveryIsWhatWasPublished) }
+
+func aDeliveryIsWhatWasPublished(t *testing.T, open opener) {
 	_, client := startPubSub(t)
 	want := &schema.Message{
 		Data:        []byte(`{"symbol":"AAPL"}`),
@@ -145,7 +165,7 @@ func TestADeliveryIsWhatWasPublished(t *testing.T) {
 	}
 	before := time.Now().Add(-time.Second)
 	publish(t, client, want)
-	r := receive(t, client.Subscription("sub-s", gcp.SubscriptionSettings{}))
+	r := receive(t, open(client, "sub-s", gcp.SubscriptionSettings{}))
 	d := r.next(t)
 	if diff := cmp.Diff(*want, d.Message, cmpopts.IgnoreFields(schema.Message{}, "ID", "PublishTime")); diff != "" {
 		t.Errorf("delivered (-want +got):\n%s", diff)
@@ -160,10 +180,12 @@ func TestADeliveryIsWhatWasPublished(t *testing.T) {
 	}
 }
 
-func TestAckSettlesAndNackBringsBack(t *testing.T) {
+func TestAckSettlesAndNackBringsBack(t *testing.T) { both(t, ackSettlesAndNackBringsBack) }
+
+func ackSettlesAndNackBringsBack(t *testing.T, open opener) {
 	broker, client := startPubSub(t)
 	publish(t, client, &schema.Message{Data: []byte("good")}, &schema.Message{Data: []byte("bad")})
-	sub := client.Subscription("sub-s", gcp.SubscriptionSettings{})
+	sub := open(client, "sub-s", gcp.SubscriptionSettings{})
 	r := receive(t, sub)
 	refused := false
 	for acked := 0; acked < 2; {
@@ -189,13 +211,15 @@ func TestAckSettlesAndNackBringsBack(t *testing.T) {
 	}
 }
 
-func TestDrainAfterCancelStillAcks(t *testing.T) {
+func TestDrainAfterCancelStillAcks(t *testing.T) { both(t, drainAfterCancelStillAcks) }
+
+func drainAfterCancelStillAcks(t *testing.T, open opener) {
 	broker, client := startPubSub(t)
 	const n = 5
 	for i := range n {
 		publish(t, client, &schema.Message{Data: fmt.Append(nil, i)})
 	}
-	sub := client.Subscription("sub-s", gcp.SubscriptionSettings{NumGoroutines: 2})
+	sub := open(client, "sub-s", gcp.SubscriptionSettings{NumGoroutines: 2})
 	r := receive(t, sub)
 	var held []*pipeline.Delivery
 	for range n { // the callbacks have returned, the messages are held
@@ -223,9 +247,13 @@ func TestDrainAfterCancelStillAcks(t *testing.T) {
 }
 
 func TestDrainGivesUpOnMessagesNobodySettles(t *testing.T) {
+	both(t, drainGivesUpOnMessagesNobodySettles)
+}
+
+func drainGivesUpOnMessagesNobodySettles(t *testing.T, open opener) {
 	_, client := startPubSub(t)
 	publish(t, client, &schema.Message{Data: []byte("x")})
-	r := receive(t, client.Subscription("sub-s", gcp.SubscriptionSettings{DrainTimeout: 100 * time.Millisecond}))
+	r := receive(t, open(client, "sub-s", gcp.SubscriptionSettings{DrainTimeout: 100 * time.Millisecond}))
 	d := r.next(t)
 	r.stop()
 	if err := r.wait(t); !errors.Is(err, gcp.ErrUnsettled) {
@@ -234,11 +262,13 @@ func TestDrainGivesUpOnMessagesNobodySettles(t *testing.T) {
 	d.Nack() // lets the client end
 }
 
-func TestABlockedCallbackEndsWithIntake(t *testing.T) {
+func TestABlockedCallbackEndsWithIntake(t *testing.T) { both(t, aBlockedCallbackEndsWithIntake) }
+
+func aBlockedCallbackEndsWithIntake(t *testing.T, open opener) {
 	_, client := startPubSub(t)
 	publish(t, client, &schema.Message{Data: []byte("x")})
 	ctx, stop := context.WithCancel(t.Context())
-	err := client.Subscription("sub-s", gcp.SubscriptionSettings{}).Receive(ctx, func(ctx context.Context, d *pipeline.Delivery) {
+	err := open(client, "sub-s", gcp.SubscriptionSettings{}).Receive(ctx, func(ctx context.Context, d *pipeline.Delivery) {
 		stop()
 		<-ctx.Done()
 		d.Nack()
@@ -308,8 +338,12 @@ func TestPublishLeavesTheMessageToItsCaller(t *testing.T) {
 }
 
 func TestReceiveFromASubscriptionThatIsMissing(t *testing.T) {
+	both(t, receiveFromASubscriptionThatIsMissing)
+}
+
+func receiveFromASubscriptionThatIsMissing(t *testing.T, open opener) {
 	_, client := startPubSub(t)
-	err := client.Subscription("nowhere", gcp.SubscriptionSettings{}).Receive(t.Context(), func(context.Context, *pipeline.Delivery) {})
+	err := open(client, "nowhere", gcp.SubscriptionSettings{}).Receive(t.Context(), func(context.Context, *pipeline.Delivery) {})
 	wantError(t, err, gcp.ErrNotFound, "create it (--create, or terraform)")
 }
 

@@ -83,6 +83,10 @@ func (s *Stream) Receive(ctx context.Context, callback func(context.Context, *pi
 		for i := range all {
 			d := all[i]
 			if d.Lease != nil {
+				if ctx.Err() != nil { // intake has ended within the response
+					d.Lease.Nack()
+					continue
+				}
 				d.Data, d.Attributes = bytes.Clone(d.Data), maps.Clone(d.Attributes)
 				d.Ack, d.Nack = d.Lease.Ack, d.Lease.Nack
 			}
