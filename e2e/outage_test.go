@@ -22,12 +22,18 @@ import (
 	"testing"
 	"time"
 
+	"cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
 	"github.com/sourcegraph/conc"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	"github.com/buffetbot/ingest/schema"
 )
 
 var outageFor = flag.Duration("outage", 0, "how long each outage of TestOutages lasts, with every kind of it (default: 4s of a server that is gone)")
+
+var outageKinds = flag.String("outage-kinds", "down,403,429,503,hang", "which kinds of outage -outage makes")
 
 // A front stands before the GCS server and is what the ingestor is told of.
 type front struct {
@@ -279,17 +285,18 @@ func (w *world) whole(n int) {
 
 // TestOutages runs an ingestor under a steady load and takes its store away. Most of
 // its time is the minute after which what was on its way to the ingestor, when it stopped
-// pulling, is delivered again: the client leases messages for 60s as they leave the
-// server.
+// pulling, is delivered again: messages are leased for 60s as they leave the server.
+// The broker counts deliveries.
 func TestOutages(t *testing.T) {
 	lasts, kinds := 4*time.Second, []string{"down"}
 	if *outageFor > 0 {
-		lasts, kinds = *outageFor, []string{"down", "403", "429", "503", "hang"}
+		lasts, kinds = *outageFor, strings.Split(*outageKinds, ",")
 	}
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			w := newWorld(t, "gcs")
 			f := newFront(t, os.Getenv("STORAGE_EMULATOR_HOST"))
+			w.counted("market-data-ingest")
 			i := w.watched(f)
 			stop := w.steadily(10 * time.Millisecond)
 			i.await("acks", 30*time.Second, func() bool { return i.metric("ingest_messages_acked_total") > 100 })
@@ -321,16 +328,59 @@ func TestOutages(t *testing.T) {
 				t.Errorf("in the outage memory grew by %d bytes, and %v messages were taken", grown, came)
 			}
 			f.end(kind)
+			recovered := time.Now()
 			i.await("ready again", 60*time.Second, func() bool { status, _ := i.get("/readyz"); return status == http.StatusOK })
 			if state := i.metric("store_breaker_state"); state != 0 {
 				t.Errorf("recovered, breaker state %v", state)
 			}
-			i.finish(stop())
-			if n := i.metric("ingest_gave_up_total"); n > 0 {
+			n := stop()
+			i.await(fmt.Sprintf("%d acks", n), 2*time.Minute, func() bool { return i.metric("ingest_messages_acked_total") >= float64(n) })
+			drained := time.Since(recovered)
+			if n := i.metric("ingest_gave_up_total"); n != 0 {
 				t.Errorf("gave up %v times", n)
+			}
+			i.finish(n)
+			most := i.mostAttempts()
+			t.Logf("%d messages, none delivered more than %d times; drained %v after the recovery", n, most, drained.Round(100*time.Millisecond))
+			if most < 1 || most > 3 {
+				t.Errorf("a message was delivered %d times; an outage is to cost three at most", most)
+			}
+			if lasts >= time.Minute && drained > time.Minute {
+				t.Errorf("drained %v after the recovery", drained)
 			}
 		})
 	}
+}
+
+// counted gives a subscription a dead-letter policy, so that the broker counts the
+// deliveries of each message.
+func (w *world) counted(subscription string) {
+	w.t.Helper()
+	w.publish(func(func(string, *schema.Message)) {}) // makes topics and subscriptions
+	conn, err := grpc.NewClient(w.broker, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer conn.Close()
+	_, err = pubsubpb.NewSubscriberClient(conn).UpdateSubscription(w.t.Context(), &pubsubpb.UpdateSubscriptionRequest{
+		Subscription: &pubsubpb.Subscription{
+			Name:             "projects/" + w.project + "/subscriptions/" + subscription,
+			DeadLetterPolicy: &pubsubpb.DeadLetterPolicy{DeadLetterTopic: "projects/" + w.project + "/topics/dead-letters", MaxDeliveryAttempts: 100},
+		},
+		UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"dead_letter_policy"}},
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// mostAttempts is what the ended ingestor says of the deliveries of one message.
+func (i *patientIngestor) mostAttempts() (most int) {
+	for _, m := range regexp.MustCompile(`"most_attempts":(\d+)`).FindAllStringSubmatch(i.log.String(), -1) {
+		n, _ := strconv.Atoi(m[1])
+		most = max(most, n)
+	}
+	return most
 }
 
 // finish waits for the last ack, stops the ingestor, and counts the lake.

@@ -117,6 +117,7 @@ func (p *Pipeline) begin(h *held, d *Delivery) {
 	}
 	h.Begin(h)
 	h.Origin = p.origin(&d.Message)
+	p.counts.attempt(int64(d.Attempt))
 }
 
 // calls are a delivery's own functions.

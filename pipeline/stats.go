@@ -24,6 +24,8 @@ type Stats struct {
 	Nacked   int64
 	Held     int64 // not settled yet
 
+	MostAttempts int64 // most deliveries of any one message; 0 where the broker does not count them
+
 	AckedRows, AckedLetters int64 // records of acked messages
 
 	Rows     int64                   // good records decoded
@@ -62,7 +64,7 @@ func (s *Stats) RejectedTotal() int64 {
 func (s *Stats) fields() []zap.Field {
 	return []zap.Field{
 		zap.Int64("received", s.Received), zap.Int64("acked", s.Acked), zap.Int64("nacked", s.Nacked),
-		zap.Int64("acked_rows", s.AckedRows), zap.Int64("acked_dead_letters", s.AckedLetters),
+		zap.Int64("most_attempts", s.MostAttempts), zap.Int64("acked_rows", s.AckedRows), zap.Int64("acked_dead_letters", s.AckedLetters),
 		zap.Int64("files", s.Files), zap.Int64("flushed_rows", s.FlushedRows), zap.Int64("flushed_bytes", s.FlushedBytes),
 		zap.Int64("flushes_failed", s.FlushesFailed), zap.Any("rejected", s.Rejected), zap.Any("seals", s.Seals),
 	}
@@ -71,6 +73,7 @@ func (s *Stats) fields() []zap.Field {
 // counts are the live counters.
 type counts struct {
 	received, acked, nacked, held        atomic.Int64
+	attempts                             atomic.Int64
 	ackedRows, ackedLetters              atomic.Int64
 	rows, panics, letters, lettersFailed atomic.Int64
 	postponed, switches                  atomic.Int64
@@ -80,6 +83,12 @@ type counts struct {
 
 	mu       sync.Mutex
 	rejected map[schema.Reason]int64
+}
+
+// attempt notes how often a message has been delivered.
+func (c *counts) attempt(n int64) {
+	for most := c.attempts.Load(); n > most && !c.attempts.CompareAndSwap(most, n); most = c.attempts.Load() {
+	}
 }
 
 func (c *counts) reject(r schema.Reason) {
@@ -97,7 +106,7 @@ func (p *Pipeline) Stats() Stats {
 	c := &p.counts
 	s := Stats{
 		Received: c.received.Load(), Acked: c.acked.Load(), Nacked: c.nacked.Load(), Held: c.held.Load(),
-		AckedRows: c.ackedRows.Load(), AckedLetters: c.ackedLetters.Load(),
+		MostAttempts: c.attempts.Load(), AckedRows: c.ackedRows.Load(), AckedLetters: c.ackedLetters.Load(),
 		Rows: c.rows.Load(), Panics: c.panics.Load(),
 		Postponed: c.postponed.Load(), Switches: c.switches.Load(),
 		Letters: c.letters.Load(), LettersFailed: c.lettersFailed.Load(),
