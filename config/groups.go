@@ -77,7 +77,7 @@ type Broker struct {
 	Create          bool              `env:"CREATE" help:"Create missing topics and subscriptions (ordering off, exactly-once off)."`
 	Subscription    map[string]string `env:"SUBSCRIPTIONS" mapsep:"," placeholder:"TYPE=NAME" help:"Subscription of a data type (default: <topic>-ingest)."`
 	DeadLetterTopic string            `env:"DEAD_LETTER_TOPIC" default:"dead-letters" help:"Topic that rejected records are published to."`
-	Receive         string            `env:"PUBSUB_RECEIVE" enum:"client,stream" default:"client" help:"How messages are received: ${enum}. client is Google's library; stream is this program's own receiver, which takes less of the processor."`
+	Receive         string            `env:"PUBSUB_RECEIVE" enum:"client,stream" default:"stream" help:"How messages are received: ${enum}. stream is this program's own receiver, client Google's library, which takes several times the processor and memory for messages of one record."`
 	Streams         int               `env:"PUBSUB_STREAMS" default:"4" help:"StreamingPull streams per subscription."`
 }
 
@@ -99,6 +99,7 @@ type Ingest struct {
 	OwnFileRows   int               `env:"OWN_FILE_ROWS" default:"10000" help:"Rows of one symbol in a batch that earn it a file of its own; the others share one."`
 	IdleExit      time.Duration     `env:"IDLE_EXIT" default:"0s" help:"Finish with code 0 once nothing has arrived for this long and everything is durable (0: stay up)."`
 	HoldFor       time.Duration     `env:"HOLD_FOR" default:"30m" help:"How long messages that cannot be made durable stay held while the store is down, before they are handed back to the broker; intake pauses meanwhile."`
+	StateDir      string            `env:"STATE_DIR" placeholder:"DIR" help:"Where the ids of messages being decoded are noted, so that a message that kills the process thrice becomes a dead letter; it has to outlive the process (default: buffetbot-ingest in the user's cache directory)."`
 	SchemaRefresh time.Duration     `env:"SCHEMA_REFRESH" default:"1m" help:"How often to look for definitions that were added to the lake; they are taken up without a restart."`
 	UnknownAge    time.Duration     `name:"unknown-schema-age" env:"UNKNOWN_SCHEMA_AGE" default:"10m" help:"How long after its publication a message is tried again that names a schema version newer than any known; then it becomes a dead letter (0: at once)."`
 	DrainDeadline time.Duration     `env:"DRAIN_DEADLINE" default:"60s" help:"How long a shutdown may take to make everything durable; the rest is handed back to the broker."`

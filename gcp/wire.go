@@ -75,13 +75,13 @@ func (p *parcel) read(b []byte) error {
 	p.messages, p.ackIDs, p.exactlyOnce = p.messages[:0], p.ackIDs[:0], false
 	p.words.renew()
 	p.ids.renew()
-	return fields(b, func(num protowire.Number, value []byte, _ uint64) error {
-		switch num {
-		case 1:
+	return fields(b, func(tag uint64, value []byte, _ uint64) error {
+		switch tag {
+		case 1<<3 | bytesType:
 			return p.received(value)
-		case 4:
-			return fields(value, func(num protowire.Number, _ []byte, v uint64) error {
-				if num == 1 {
+		case 4<<3 | bytesType:
+			return fields(value, func(tag uint64, _ []byte, v uint64) error {
+				if tag == 1<<3|varintType {
 					p.exactlyOnce = v != 0
 				}
 				return nil
@@ -105,13 +105,13 @@ func (p *parcel) received(b []byte) error {
 	clear(attributes)
 	d.Attributes = attributes
 	id := ""
-	err := fields(b, func(num protowire.Number, value []byte, v uint64) error {
-		switch num {
-		case 1:
+	err := fields(b, func(tag uint64, value []byte, v uint64) error {
+		switch tag {
+		case 1<<3 | bytesType:
 			id = p.ids.of(value)
-		case 2:
+		case 2<<3 | bytesType:
 			return p.message(d, value)
-		case 3:
+		case 3<<3 | varintType:
 			d.Attempt = int(int32(v))
 		}
 		return nil
@@ -122,17 +122,17 @@ func (p *parcel) received(b []byte) error {
 
 // message reads a PubsubMessage.
 func (p *parcel) message(d *pipeline.Delivery, b []byte) error {
-	return fields(b, func(num protowire.Number, value []byte, _ uint64) error {
-		switch num {
-		case 1:
+	return fields(b, func(tag uint64, value []byte, _ uint64) error {
+		switch tag {
+		case 1<<3 | bytesType:
 			d.Data = value
-		case 2:
+		case 2<<3 | bytesType:
 			return p.attribute(d, value)
-		case 3:
+		case 3<<3 | bytesType:
 			d.ID = p.text(value)
-		case 4:
+		case 4<<3 | bytesType:
 			return timestamp(value, &d.PublishTime)
-		case 5:
+		case 5<<3 | bytesType:
 			d.OrderingKey = p.text(value)
 		}
 		return nil
@@ -141,11 +141,11 @@ func (p *parcel) message(d *pipeline.Delivery, b []byte) error {
 
 func (p *parcel) attribute(d *pipeline.Delivery, b []byte) error {
 	var key, value string
-	err := fields(b, func(num protowire.Number, b []byte, _ uint64) error {
-		switch num {
-		case 1:
+	err := fields(b, func(tag uint64, b []byte, _ uint64) error {
+		switch tag {
+		case 1<<3 | bytesType:
 			key = p.text(b)
-		case 2:
+		case 2<<3 | bytesType:
 			value = p.text(b)
 		}
 		return nil
@@ -162,11 +162,11 @@ func (p *parcel) text(b []byte) string { return strings.ToValidUTF8(p.words.of(b
 
 func timestamp(b []byte, t *time.Time) error {
 	var seconds, nanos int64
-	err := fields(b, func(num protowire.Number, _ []byte, v uint64) error {
-		switch num {
-		case 1:
+	err := fields(b, func(tag uint64, _ []byte, v uint64) error {
+		switch tag {
+		case 1<<3 | varintType:
 			seconds = int64(v)
-		case 2:
+		case 2<<3 | varintType:
 			nanos = int64(int32(v))
 		}
 		return nil
@@ -175,8 +175,15 @@ func timestamp(b []byte, t *time.Time) error {
 	return err
 }
 
+// A tag is a field's number and type. A field of another type than it should have
+// is none that we know.
+const (
+	varintType = uint64(protowire.VarintType)
+	bytesType  = uint64(protowire.BytesType)
+)
+
 // fields calls f for each field of a message that is bytes or a varint.
-func fields(b []byte, f func(num protowire.Number, bytes []byte, varint uint64) error) error {
+func fields(b []byte, f func(tag uint64, bytes []byte, varint uint64) error) error {
 	for len(b) > 0 {
 		num, typ, n := protowire.ConsumeTag(b)
 		if n < 0 {
@@ -198,7 +205,7 @@ func fields(b []byte, f func(num protowire.Number, bytes []byte, varint uint64) 
 		}
 		b = b[n:]
 		if typ == protowire.BytesType || typ == protowire.VarintType {
-			if err := f(num, value, varint); err != nil {
+			if err := f(uint64(num)<<3|uint64(typ), value, varint); err != nil {
 				return err
 			}
 		}
