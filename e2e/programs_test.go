@@ -27,9 +27,9 @@ import (
 var (
 	brokerAddr = flag.String("broker", "", "host:port of a running Pub/Sub emulator (default: an embedded one)")
 	dataDir    = flag.String("data", "", "folder of captured files of real publishers")
-	kills      = flag.Int("kills", 3, "how often TestKilled kills the ingestor, and TestBackfillKilled one program after the other")
+	kills      = flag.Int("kills", 3, "how often TestKilled kills the ingestor, TestBackfillKilled one program after the other, and TestCrashLoop any of four")
 	patience   = flag.Duration("patience", 6*time.Minute, "how long TestKilled waits for leases of killed ingestors to run out")
-	messages   = flag.Int("messages", 20_000, "single-record messages that TestKilled publishes")
+	messages   = flag.Int("messages", 20_000, "messages that TestKilled and TestCrashLoop publish")
 )
 
 // world is one broker project and one lake.
@@ -81,22 +81,24 @@ func newWorld(t *testing.T, bucket string) *world {
 	switch bucket {
 	case "gcs":
 		w.bucket = "gs://e2e-lake"
-		w.env = append(w.env, "STORAGE_EMULATOR_HOST="+gcs(t, "e2e-lake"))
+		w.env = append(w.env, "STORAGE_EMULATOR_HOST="+gcs(t, "e2e-lake", "e2e-archive"))
 	default:
 		w.bucket = "file://" + filepath.Join(t.TempDir(), "lake")
 	}
 	return w
 }
 
-// gcs starts a GCS server with one empty bucket and gives its address.
-func gcs(t *testing.T, bucket string) string {
+// gcs starts a GCS server with empty buckets and gives its address.
+func gcs(t *testing.T, buckets ...string) string {
 	t.Helper()
 	server, err := fakestorage.NewServerWithOptions(fakestorage.Options{Scheme: "http", Host: "127.0.0.1", Port: 0})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Stop)
-	server.CreateBucketWithOpts(fakestorage.CreateBucketOpts{Name: bucket})
+	for _, bucket := range buckets {
+		server.CreateBucketWithOpts(fakestorage.CreateBucketOpts{Name: bucket})
+	}
 	addr := strings.TrimPrefix(server.URL(), "http://")
 	t.Setenv("STORAGE_EMULATOR_HOST", addr) // for the test's own reading
 	return addr
