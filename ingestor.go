@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -18,6 +20,7 @@ import (
 	"github.com/buffetbot/ingest/config"
 	"github.com/buffetbot/ingest/deadletter"
 	"github.com/buffetbot/ingest/pipeline"
+	"github.com/buffetbot/ingest/pipeline/quarantine"
 	"github.com/buffetbot/ingest/schema"
 	"github.com/buffetbot/ingest/sink"
 	"github.com/buffetbot/ingest/telemetry"
@@ -107,6 +110,9 @@ func (i *Ingestor) wire(ctx context.Context, l *Lake, c IngestConfig, types []st
 		files: sink.New(l.store, sink.Config{Writer: writer, OwnFileRows: c.Ingest.OwnFileRows}),
 	}
 	i.health.budget = i.parts.budget
+	if i.parts.quarantine, err = openQuarantine(c.Ingest.StateDir, l.log); err != nil {
+		return err
+	}
 	if i.parts.letters, err = i.broker.deadLetterTopic(ctx, c); err != nil {
 		return err
 	}
@@ -127,6 +133,34 @@ type parts struct {
 	observer pipeline.Observer
 	files    *sink.Sink
 	letters  deadletter.Publisher
+
+	quarantine *quarantine.Journal // nil: there is no place for it
+}
+
+// openQuarantine opens the journal of messages in hand. A directory that was asked for has
+// to be there; without the usual one the ingestor does without.
+func openQuarantine(dir string, log *zap.Logger) (*quarantine.Journal, error) {
+	asked := dir != ""
+	if !asked {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			log.Warn("no --state-dir, and no cache directory: a message that kills the process is delivered again until the subscription gives it up", zap.Error(err))
+			return nil, nil
+		}
+		dir = filepath.Join(cache, "buffetbot-ingest")
+	}
+	j, err := quarantine.Open(dir)
+	switch {
+	case err != nil && asked:
+		return nil, config.Usagef("--state-dir: %w", err)
+	case err != nil:
+		log.Warn("no --state-dir, and the cache directory cannot be used: a message that kills the process is delivered again until the subscription gives it up", zap.Error(err))
+		return nil, nil
+	}
+	if n := j.Suspects(); n > 0 {
+		log.Warn("a process ended while it decoded messages: they are decoded alone this time", zap.Int("messages", n), zap.String("state_dir", dir))
+	}
+	return j, nil
 }
 
 // pipeline makes the pipeline of one data type. The dead letters' one drains what
@@ -145,10 +179,11 @@ func (i *Ingestor) pipeline(ctx context.Context, l *Lake, c IngestConfig, def *s
 		DeadLetters: i.parts.letters, Payloads: l.store,
 		Policy: batching.Policy{Rows: c.Ingest.FlushRows, Bytes: int64(c.Ingest.FlushBytes), Age: c.Ingest.FlushAge},
 		Budget: i.parts.budget, Drain: c.Ingest.DrainDeadline, Log: l.log, Observer: i.parts.observer,
-		Gate: l.data.breaker, HoldFor: c.Ingest.HoldFor,
+		Quarantine: i.parts.quarantine, Gate: l.data.breaker, HoldFor: c.Ingest.HoldFor,
 		UnknownAge: c.Ingest.UnknownAge, Refresh: i.refresher.ask,
 	}
 	if def.Name == deadLetters {
+		wiring.Quarantine = nil
 		wiring.DeadLetters = nil // no letters about letters: what cannot be stored is handed back
 		if i.drain, err = i.drainOf(ctx, l, c, source, types); err != nil {
 			return nil, err
@@ -229,7 +264,7 @@ func (i *Ingestor) Run(ctx context.Context) error {
 	})
 	err := last.Wait()
 	watcher.Wait()
-	return errors.Join(err, i.broker.close())
+	return errors.Join(err, i.broker.close(), i.parts.quarantine.Close())
 }
 
 func named(dataType string, run func(context.Context) error) func(context.Context) error {

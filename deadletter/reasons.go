@@ -65,6 +65,7 @@ var Reasons = []ReasonHelp{
 	{schema.NotCanonical, "level STRICT: the value would need a coercion", "Let the publisher send the field's own type, or run the type at level STANDARD, which coerces what loses nothing."},
 
 	{Panic, "decoding the message panicked", "This is a defect of the ingestor, and the message is needed to find it: keep the letter and report it with its --raw bytes. Other messages are not affected."},
+	{Quarantined, "the process died three times while it decoded the message, which was not decoded again", "This is a defect of the ingestor or of its memory limit: look at how the processes ended (killed for want of memory, a fatal error in the log) at the times of the deliveries. Keep the letter, and replay it when the cause is mended."},
 	{Undelivered, "the broker gave up delivering the message", "Something kept the message from being acknowledged again and again: look for restarts of the ingestors, out of memory, or an outage of the store at that time. The message itself was never judged and may be good."},
 	{Foreign, "the message on the dead-letter topic is not one of this pipeline's dead letters", "Find out who published it: only ingestors should have the right to publish there."},
 }

@@ -16,7 +16,7 @@
 //   - a message is judged by one definition, whole, and its rows are flushed as
 //     rows of that one; the definition can be switched while messages come;
 //   - a panic while decoding is confined to its message, which becomes a dead
-//     letter.
+//     letter; so does a message that has killed the process thrice, unread.
 //
 // When its context ends the pipeline drains: it takes no more messages, seals
 // and flushes what it holds, publishes its dead letters, and acks. What is not
@@ -40,6 +40,7 @@ import (
 	"github.com/buffetbot/ingest/batching"
 	"github.com/buffetbot/ingest/deadletter"
 	"github.com/buffetbot/ingest/objstore"
+	"github.com/buffetbot/ingest/pipeline/quarantine"
 	"github.com/buffetbot/ingest/schema"
 	"github.com/buffetbot/ingest/sink"
 )
@@ -112,6 +113,10 @@ type Config struct {
 	Log         *zap.Logger      // nil: none
 	Clock       func() time.Time // nil: time.Now
 	Observer    Observer         // nil: none
+
+	// Quarantine notes what is being decoded, so that a message that kills the process
+	// becomes a dead letter; nil: it is delivered again and again.
+	Quarantine *quarantine.Journal
 
 	Gate Gate // of the store that Sink writes to; nil: none
 

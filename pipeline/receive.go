@@ -12,6 +12,7 @@ import (
 	"github.com/buffetbot/ingest/batching"
 	"github.com/buffetbot/ingest/deadletter"
 	"github.com/buffetbot/ingest/failpoint"
+	"github.com/buffetbot/ingest/pipeline/quarantine"
 	"github.com/buffetbot/ingest/schema"
 )
 
@@ -93,7 +94,6 @@ func (p *Pipeline) keepOne(w *worker, d *Delivery, h *held) {
 	}
 	p.renew(w)
 	w.inHand.Store(h.Origin.Published)
-	failpoint.Hit(failpoint.AfterReceive)
 	h.Release(p.keep(w, d, h))
 }
 
@@ -152,7 +152,7 @@ func (h *held) settled(n *atomic.Int64) {
 func (p *Pipeline) keep(w *worker, d *Delivery, h *held) error {
 	receipt := &h.Receipt
 	def := w.gen.def // of the verdict, whatever replaces the worker
-	rejected := p.decode(w, &d.Message)
+	rejected := p.judge(w, d)
 	if later, err := p.postpone(&d.Message, def, rejected, receipt); later {
 		return err
 	}
@@ -174,6 +174,24 @@ func (p *Pipeline) keep(w *worker, d *Delivery, h *held) error {
 		}
 	}
 	return nil
+}
+
+// judge decodes a message, unless it has killed the process too often.
+func (p *Pipeline) judge(w *worker, d *Delivery) []schema.Rejection {
+	hand := p.config.Quarantine.Take(p.config.Definition.Name, d.ID, d.PublishTime, d.Attempt)
+	defer hand.Done()
+	if hand.Deaths >= quarantine.Deaths {
+		w.rows.Reset()
+		p.log.Error("a message was being decoded each time the process died: it is not decoded again, and becomes a dead letter",
+			zap.String("message_id", d.ID), zap.Int("deaths", hand.Deaths))
+		return []schema.Rejection{{
+			Reason:      deadletter.Quarantined,
+			Explanation: fmt.Sprintf("the process died %d times while the message was being decoded: it was not decoded again", hand.Deaths),
+			Record:      d.Data,
+		}}
+	}
+	failpoint.Hit(failpoint.AfterReceive)
+	return p.decode(w, &d.Message)
 }
 
 // decode confines a panic to the message: it becomes one rejection, and the
