@@ -4,7 +4,7 @@ BIN := bin
 LAKE ?= ./lake
 TERRAFORM ?= $(shell command -v terraform)
 
-.PHONY: build demo run test check cover bench bench-drain interop soak mutants clean
+.PHONY: build demo run test check cover bench bench-drain interop soak mutants crash clean
 
 build:
 	$(GO) build -o $(BIN)/ ./cmd/...
@@ -48,6 +48,12 @@ soak:
 
 mutants:
 	$(GO) test ./sim -run TestMutants -v -timeout 0 -mutants
+
+KILLS ?= 200
+MESSAGES ?= 200000
+
+crash:
+	$(GO) test ./e2e -run 'TestCrashLoop$$' -v -timeout 0 -kills $(KILLS) -messages $(MESSAGES)
 
 interop:
 	GO="$(GO)" interop/run.sh
