@@ -331,7 +331,8 @@ func (i *Ingestor) lettersUnderWay() int64 {
 	for _, p := range i.fleet.all() {
 		published += p.Stats().Letters
 	}
-	return published - (i.fleet.pipeline(deadLetters).Stats().Received - i.drain.adopted.Load())
+	s := i.fleet.pipeline(deadLetters).Stats()
+	return published - (s.Received - s.Nacked - i.drain.adopted.Load()) // what was handed back comes again
 }
 
 // Report says what the ingestor has done since it was made.

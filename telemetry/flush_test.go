@@ -96,6 +96,10 @@ func TestAFlushIsMeasured(t *testing.T) {
 	_, run := observedRun(t, observedStore(objstore.NewMem()), f, nop())
 	f.during = func() {
 		families := scrape(t, tel)
+		for end := time.Now().Add(10 * time.Second); values(families["ingest_messages_held"])["data_type=market_data"] != 250 && time.Now().Before(end); {
+			time.Sleep(time.Millisecond) // the dead letter of the rejected one is on its way
+			families = scrape(t, tel)
+		}
 		expect(t, families, "ingest_messages_held", map[string]float64{"data_type=market_data": 250})
 		if age := values(families["ingest_lag_oldest_seconds"])["data_type=market_data"]; age < 600 || age > 700 {
 			t.Errorf("the oldest message held is %v s old, want 10 minutes", age)
