@@ -20,7 +20,7 @@ var errLostRace = errors.New("lost the race to commit")
 
 // commit makes one version of what the results come to, and sets the snapshot
 // and the reports' outcomes. Where nothing is consumed there is no version.
-func (j *job) commit(ctx context.Context, results []result, r *TableReport) error {
+func (j *job) commit(ctx context.Context, batch []Group, results []result, r *TableReport) error {
 	var c partition.Change
 	var ours []*PartitionReport
 	var sum counts
@@ -43,11 +43,11 @@ func (j *job) commit(ctx context.Context, results []result, r *TableReport) erro
 		c.Schema = j.def
 	}
 	ctx, done := j.step(ctx, "commit", j.def.Name)
-	next, err := j.table.Commit(ctx, j.snapshot, c)
+	next, rebased, err := j.commitOnHead(ctx, batch, c)
 	done(err)
-	if errors.Is(err, partition.ErrConflict) || errors.Is(err, partition.ErrGhost) {
+	if errors.Is(err, errLostRace) {
 		settle(ours, Abandoned, 0)
-		return fmt.Errorf("%w: %w", errLostRace, err)
+		return err
 	}
 	if err != nil {
 		settle(ours, Failed, 0)
@@ -55,7 +55,7 @@ func (j *job) commit(ctx context.Context, results []result, r *TableReport) erro
 	}
 	j.snapshot, j.widen = next, false
 	settle(ours, Committed, next.Version)
-	r.Commits, r.Version = r.Commits+1, next.Version
+	r.Commits, r.Version, r.Rebases = r.Commits+1, next.Version, r.Rebases+rebased
 	j.log.Info("compacted", zap.String("type", j.def.Name), zap.Int64("version", next.Version),
 		zap.Int("partitions", len(ours)), zap.Int("raw_objects", sum.rawFiles), zap.Int64("rows_in", sum.rowsIn),
 		zap.Int64("duplicates", sum.duplicates), zap.Int64("bytes_out", sum.bytesOut))

@@ -22,8 +22,10 @@
 // is live in the very version that the commit follows, so no deleter can have an
 // eye on it, and its object is not touched (C6).
 //
-// A lost race is abandoned and reported; the next run plans again. Package
-// compaction keeps nothing between runs.
+// Where another writer commits first, the plan is carried over to the head if
+// every partition it touches is as it was planned on (P5, P6, P7); else it is
+// abandoned and reported, and the next run plans again. Package compaction keeps
+// nothing between runs.
 package compaction
 
 import (
@@ -264,10 +266,17 @@ func (j *job) work(ctx context.Context, r *TableReport) error {
 	done := 0
 	for _, batch := range batches(j.groups, j.o) {
 		results := j.execute(ctx, batch, &done)
-		err := j.commit(ctx, results, r)
+		before := r.Rebases
+		err := j.commit(ctx, batch, results, r)
 		for _, res := range results {
 			j.tell(res.report)
 			r.Partitions = append(r.Partitions, res.report)
+		}
+		if err == nil && r.Rebases > before {
+			// The rest was planned before others committed (P5).
+			if why := moved(j.snapshot, j.groups[done:]); why != "" {
+				err = fmt.Errorf("%w: version %d: %s", errLostRace, j.snapshot.Version, why)
+			}
 		}
 		if err != nil {
 			// The rest was planned on a version that is not, or not surely, the head.

@@ -264,34 +264,3 @@ func TestTakenNameIsNoSuccess(t *testing.T) {
 		t.Errorf("%d live rows", n)
 	}
 }
-
-// After a lost race the rest of the plan is not worth the work.
-func TestLostRaceAbandonsTheWholePlan(t *testing.T) {
-	l := newLake(t, objstore.NewMem())
-	l.raw(onDay(jan15-1, quotes("AAPL", 0, 5))...)
-	l.compact()
-	for d := range partition.Day(4) {
-		l.raw(onDay(jan15+d, quotes("AAPL", 0, 5))...)
-	}
-	rival := &hooked{Store: l.store, before: func(op, name string) {
-		if op == "create" && strings.HasSuffix(name, "02.json") {
-			l.commit(partition.Change{Marks: map[string]int64{"rival": 1}})
-		}
-	}}
-	r, err := l.compactor(rival, compaction.Options{MaxCommitGroups: 1}).Run(context.Background(), []string{market})
-	if err != nil || r.Tables[0].Commits != 0 || len(r.Tables[0].Partitions) != 4 || !r.Troubled() {
-		t.Fatalf("%v\n%s", err, r)
-	}
-	for i, p := range r.Tables[0].Partitions {
-		if p.Outcome != compaction.Abandoned || p.Key.Day != jan15+partition.Day(i) {
-			t.Errorf("%+v", p)
-		}
-	}
-	if n := len(l.objects("processed/market_data/year=")); n != 2 {
-		t.Errorf("%d data objects, want the live one and the abandoned plan's first", n)
-	}
-	l.compact()
-	if n := l.identities(); n != len(l.rows) {
-		t.Errorf("%d rows, want %d", n, len(l.rows))
-	}
-}

@@ -20,6 +20,7 @@ type TableReport struct {
 	From       int64             // the version planned on; -1: there was no table
 	Version    int64             // the version that the run left; -1: there is no table
 	Commits    int               // versions that the run made, apart from the table's creation
+	Rebases    int               // how often a plan was carried over to a version that another writer made first
 	Waiting    int               // raw objects left for a later run, being too young
 	Partitions []PartitionReport // of the groups of the plan, in its order
 	Left       *Debt             // what the plan listed and no version has consumed now; nil: not known, or nobody observes

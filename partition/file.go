@@ -38,6 +38,17 @@ type File struct {
 // ObjectName is the full name of the file's object.
 func (f File) ObjectName() string { return TableRoot(f.Key.Type) + f.Path }
 
+// PlannedOn is the file under the name that its bytes have if they were planned
+// on another version (P1). No object of that name is made.
+func (f File) PlannedOn(version int64) (File, error) {
+	if _, err := ParseProcessedName(f.ObjectName()); err != nil {
+		return f, err
+	}
+	upTo := strings.LastIndex(f.Path, plannedMark)
+	f.Path = f.Path[:upTo] + plannedMark + strconv.FormatInt(version, 10) + nameEnd
+	return f, nil
+}
+
 // Describe is the File of an encoded object: data under name, holding the rows
 // of rec, which are sorted and not none. Duplicates and Modified are left to the
 // caller.

@@ -3,6 +3,7 @@ package partition
 import (
 	"cmp"
 	"maps"
+	"reflect"
 	"slices"
 	"sort"
 	"strconv"
@@ -126,6 +127,21 @@ func (s *Snapshot) Fence() int64 {
 		return t.Version
 	}
 	return -1
+}
+
+// Erased is the version of the last commit that took rows away for good (P7), -1
+// without one.
+func (s *Snapshot) Erased() int64 {
+	if t, ok := s.Txns[EraseMark]; ok {
+		return t.Version
+	}
+	return -1
+}
+
+// SameTable tells whether both are versions of a table with one id, schema,
+// protocol and set of properties.
+func (s *Snapshot) SameTable(o *Snapshot) bool {
+	return s.Type == o.Type && reflect.DeepEqual(s.meta, o.meta) && reflect.DeepEqual(s.protocol, o.protocol)
 }
 
 // The marks that are not names of raw objects.

@@ -15,10 +15,13 @@ var mutants = []mutant{
 	{"P3 orphans by age", "table", 200, []edit{{"sweep/table.go", "o.planned < fence", "fence > -2 && p.old(o.Created, p.o.OrphanAge)"}}},
 	{"P4 P6 a rebase across a fence keeps its objects", "table", 3000, []edit{
 		{"partition/commit.go", "if n.Planned < base.Fence()", "if n.Planned < -1"},
-		{"compaction/commit.go", "\tdone(err)\n\tif errors.Is", rebase + "\tdone(err)\n\tif errors.Is"},
+		{"compaction/rebase.go", "if name.Planned >= head.Fence()", "if name.Planned >= -1"},
 	}},
 	{"P5 a rebase that looks at nothing", "table", 500, []edit{
-		{"compaction/commit.go", "\tdone(err)\n\tif errors.Is", rebaseBlindly + "\tdone(err)\n\tif errors.Is"},
+		{"compaction/rebase.go", "why := outdated(j.snapshot, head, batch); why != \"\"", "why := outdated(j.snapshot, head, batch); why == \"-\""},
+	}},
+	{"P5 a rebase that does not compare live files", "table", 500, []edit{
+		{"compaction/rebase.go", "if !sameFiles(g.Live, head.Partition(g.Key))", "if g.Key.Type == \"\""},
 	}},
 	{"P8 times that the writer gives", "table", 1000, []edit{
 		{"partition/replay.go", "if err := st.one(o.Name, i+1, &actions[i], o.Created)", writersTimes + "\t\tif err := st.one(o.Name, i+1, &actions[i], at)"},
@@ -51,38 +54,12 @@ var mutants = []mutant{
 	}},
 	{"raw objects are deleted before the commit", "table", 50, []edit{
 		{"compaction/commit.go", "\t\"github.com/buffetbot/ingest/partition\"\n", "\t\"github.com/buffetbot/ingest/objstore\"\n\t\"github.com/buffetbot/ingest/partition\"\n"},
-		{"compaction/commit.go", "\tnext, err := j.table.Commit", deleteRaw + "\tnext, err := j.table.Commit"},
+		{"compaction/commit.go", "\tnext, rebased, err := j.commitOnHead", deleteRaw + "\tnext, rebased, err := j.commitOnHead"},
 	}},
 	{"another's commit is taken for ours", "table", 500, []edit{{"partition/commit.go", "if commitID(data) != id {", "if commitID(data) == \"\" {"}}},
 }
 
 const (
-	rebaseBlindly = `	for try := 0; errors.Is(err, partition.ErrConflict) && try < 3; try++ {
-		if head, e := j.table.Load(ctx); e == nil {
-			next, err = j.table.Commit(ctx, head, c)
-		}
-	}
-`
-	// As P5 says, but for P6.
-	rebase = `	for try := 0; errors.Is(err, partition.ErrConflict) && try < 3; try++ {
-		head, e := j.table.Load(ctx)
-		if e != nil {
-			break
-		}
-		same := true
-		for _, res := range results {
-			was, is := j.snapshot.Partition(res.report.Key), head.Partition(res.report.Key)
-			same = same && slices.EqualFunc(was, is, func(a, b partition.File) bool { return a.Path == b.Path && a.Duplicates == b.Duplicates })
-			for _, name := range res.consumed {
-				same = same && !head.Consumed(name)
-			}
-		}
-		if !same {
-			break
-		}
-		next, err = j.table.Commit(ctx, head, c)
-	}
-`
 	writersTimes = `		at := o.Created
 		if x := actions[i].Txn; x != nil && x.LastUpdated != nil {
 			at = time.UnixMilli(*x.LastUpdated)
