@@ -220,7 +220,9 @@ func (l *crashLoop) end(m *mortal) {
 	for {
 		select {
 		case e := <-l.exits:
-			if e.err != nil && !strings.Contains(e.err.Error(), "killed") && !strings.Contains(e.err.Error(), "terminated") && !strings.Contains(e.of.log.String(), "context canceled") {
+			// It may not have come far enough to listen to signals, or have met the broker's own death.
+			early := strings.Contains(e.of.log.String(), "unreachable: nothing answers at")
+			if e.err != nil && !early && !strings.Contains(e.err.Error(), "killed") && !strings.Contains(e.err.Error(), "terminated") {
 				l.t.Errorf("%s, told to stop: %v\n%s", e.of.name, e.err, tail(e.of.log.String()))
 			}
 			if e.of == m {

@@ -96,8 +96,13 @@ func run(ctx context.Context, args []string, out, diagnostics io.Writer) error {
 			err = errors.Join(err, runSweep(ctx, sweeper, types, out))
 		}
 		t.Check("compactor", func() error { return ready(ctx, err) })
-		if s.Interval == 0 || ctx.Err() != nil {
+		if s.Interval == 0 {
 			return err
+		}
+		if ctx.Err() != nil {
+			// The ordinary end of a service. What a run has not committed never was.
+			log.Info("asked to end during a run; the next one plans again what it had not committed", zap.NamedError("left", err))
+			return nil
 		}
 		if err != nil {
 			log.Error("compaction failed; the next run tries again", zap.Error(err), zap.Duration("in", s.Interval))
