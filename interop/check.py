@@ -12,6 +12,7 @@ the exit code is 1. It is 2 where the check itself could not be run.
 import argparse
 import datetime as dt
 import decimal
+import json
 import pathlib
 import shutil
 import sys
@@ -19,10 +20,12 @@ import tempfile
 import time
 
 import damage
+import later
 import messages
 import published
 import readers
 import scripts
+import spark
 from compare import WORST, differences
 from messages import UTC
 from readers import Question, Table
@@ -118,7 +121,8 @@ def dead_letters(check, stage, world, others):
 
 
 def checkpoint(check, world, publisher, first):
-    """Commits until the log has a checkpoint; then a copy without the entries before it."""
+    """Commits until the log has a checkpoint; then a copy without the entries before it.
+    That of the checkpoint's own version stays, as in every clean-up: Spark asks for it."""
     log = pathlib.Path(world.lake, "processed/market_data/_delta_log")
     while not (log / "_last_checkpoint").exists():
         world.publish([publisher.single("market_data", *publisher.market())])
@@ -127,7 +131,7 @@ def checkpoint(check, world, publisher, first):
     shutil.copytree(world.lake, copy / "lake")
     newest = max(int(p.name.split(".")[0]) for p in log.glob("*.checkpoint.parquet"))
     for entry in (copy / "lake/processed/market_data/_delta_log").glob("*.json"):
-        if int(entry.stem) <= newest:
+        if int(entry.stem) < newest:
             entry.unlink()
     check.table(f"checkpoint {newest}", Table(str(copy / "lake"), "market_data"), readers.PROCESSED, world.bin / "buffetctl", world.published)
     time_travel(check, world, first)
@@ -157,6 +161,7 @@ def run(world, check, step):
     step("raw/ read by pyarrow, duckdb, polars")
 
     world.compact()
+    later.forgetful(world)
     for t in TYPES:
         check.table("compacted", Table(world.lake, t), readers.PROCESSED, binary, one)
     dead_letters(check, "compacted", world, readers.PROCESSED)
@@ -188,8 +193,39 @@ def run(world, check, step):
     step("the log's checkpoint, without the entries before it")
 
     scripts.run(check, world)
+    scripts.adopt(world)
     step("the examples")
+    later.evolve(check, world, late)
+    history(check, "evolved", world)
+    step("a column more, two versions of messages in one stream")
+    later.clean_up(check, world)
+    step("raw files, removed files and the log's past swept away")
+    later.foreign(check, world)
+    step("other engines write: understood or refused")
     world.stop()
+
+
+def with_spark(step):
+    """Spark too, where there is a Java for it."""
+    if not spark.java():
+        step("no Java 17 or later: Spark is left out (Debian: apt-get install default-jre-headless)")
+        return
+    spark.session()
+    readers.PROCESSED.append(spark.spark_delta)
+    step("Spark started")
+
+
+def history(check, stage, world):
+    """Every reader of the log tells the same versions."""
+    for data_type in messages.FIELDS:
+        table = Table(world.lake, data_type)
+        told = sorted((h["version"], h["operation"]) for h in readers.delta_table(table).history())
+        own = sorted((v["version"], v["operation"]) for v in map(json.loads, world.run("buffetctl", "history", "--data-bucket", "file://" + world.lake, "--format", "json", data_type).splitlines()))
+        others = {"deltalake": told} | ({"spark": spark.history(table)} if spark.spark_delta in readers.PROCESSED else {})
+        for name, theirs in others.items():
+            check.answers += 1
+            if theirs != own:
+                check.complain(f"{stage} {data_type} history", f"{name}: {theirs}, buffetctl says {own}")
 
 
 def self_test(world, step):
@@ -214,6 +250,7 @@ def main():
 
     with tempfile.TemporaryDirectory(prefix="interop-") as directory:
         check = Check()
+        with_spark(step)  # before gRPC, which does not survive how pyspark starts Java
         try:
             with World(args.bin, directory) as world:
                 self_test(world, step) if args.self_test else run(world, check, step)

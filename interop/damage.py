@@ -95,7 +95,7 @@ DAMAGES = [
 ]
 # A row that a statistic hides is lost only to readers that trust it
 # (this duckdb skips files by text, and not by timestamp).
-TRUSTING = {narrow_symbol: {"duckdb", "polars", "deltalake", "deltalake-pyarrow"}, narrow_time: {"polars", "deltalake", "deltalake-pyarrow"}}
+TRUSTING = {narrow_symbol: {"duckdb", "polars", "deltalake", "deltalake-pyarrow", "spark"}, narrow_time: {"polars", "deltalake", "deltalake-pyarrow", "spark"}}
 
 
 def self_test(new_check, world, questions, verbose=False):
@@ -129,8 +129,9 @@ def ours(world):
 def expect(damage, complaints, others, sign):
     """Every reader that can see the damage complains of it, with the sign."""
     names = {"arrow_raw": "pyarrow", "duck_raw": "duckdb", "polars_raw": "polars", "duck_delta": "duckdb", "polars_delta": "polars",
-             "deltalake_sql": "deltalake", "arrow_delta": "deltalake-pyarrow", "arrow_files": "pyarrow"}
-    for name in TRUSTING.get(damage, {names[r.__name__] for r in others}):
+             "deltalake_sql": "deltalake", "arrow_delta": "deltalake-pyarrow", "arrow_files": "pyarrow", "spark_delta": "spark"}
+    those = {names[r.__name__] for r in others}
+    for name in TRUSTING.get(damage, those) & those:
         if not any(f": {name}: " in c and sign in c for c in complaints):
             raise AssertionError(f"self-test: {damage.__name__} ({damage.__doc__.strip()}): {name} was not seen to differ in {sign!r}; complaints: {complaints[:10]}")
     if others is readers.PROCESSED and not any("buffetctl: RuntimeError" in c and "damaged log" in c for c in complaints):

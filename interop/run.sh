@@ -9,7 +9,9 @@
 # Then the embedded broker with the Pub/Sub clients of Python and, where node and
 # npm are installed, of Node (interop/clients).
 #
-# INTEROP_VENV   where the Python packages are kept (.venv-interop in the repository)
+# Spark reads too where there is a Java of version 17 or later.
+#
+# INTEROP_VENV   where the Python packages and Spark's jars are kept (.venv-interop in the repository)
 # PYTHON         the interpreter that makes it (python3)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -34,7 +36,7 @@ fi
 if ! cmp -s interop/requirements.txt "$venv/installed.txt"; then
   echo "installing the readers into $venv"
   "$python" -m venv --clear "$venv"
-  "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary :all: -r interop/requirements.txt
+  "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary :all: --no-binary pyspark -r interop/requirements.txt
   "$venv/bin/pip" check
   cp interop/requirements.txt "$venv/installed.txt"
 fi
