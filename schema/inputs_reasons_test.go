@@ -18,6 +18,7 @@ var elsewhere = map[Reason]string{
 	"panic":       "pipeline TestAPanicIsConfinedToItsMessage",
 	"undelivered": ". TestUndeliveredMessagesAreDrained",
 	"foreign":     ". TestLetters",
+	"quarantined": "e2e TestAMessageThatKills",
 }
 
 // Every reason code is reached by an input of the table, or by a test that is
