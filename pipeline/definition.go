@@ -32,7 +32,9 @@ func (p *Pipeline) Definition() *schema.Definition { return p.current.Load().def
 // definition are handed back, to come again and be judged by this one.
 func (p *Pipeline) Switch(def *schema.Definition, newDecoder func() Decoder) {
 	old := p.current.Swap(&generation{def, newDecoder})
+	p.handing.RLock()
 	p.batcher.Switch(def)
+	p.handing.RUnlock()
 	p.postponed.release(func(*postponed) bool { return true })
 	p.counts.switches.Add(1)
 	p.log.Info("a definition became current", zap.Stringer("schema", def.Version), zap.Stringer("before", old.def.Version), zap.String("from", def.Origin))

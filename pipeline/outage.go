@@ -116,7 +116,9 @@ func (p *Pipeline) session(intake context.Context) (pausedAt time.Time, err erro
 		p.log.Warn("the store is down: intake pauses; what is held stays leased", zap.Int64("held", p.counts.held.Load()),
 			zap.Duration("hold_for", p.config.HoldFor), zap.Error(p.gate.Err()))
 		stop(&Pause{Ended: intake.Done()})
+		p.handing.RLock()
 		p.batcher.Seal(batching.ByPause)
+		p.handing.RUnlock()
 		timer := time.NewTimer(p.config.HoldFor)
 		defer timer.Stop()
 		select {

@@ -176,6 +176,7 @@ type Pipeline struct {
 	log     *zap.Logger
 	batcher *batching.Batcher
 	queue   queue
+	handing sync.RWMutex // read while batches go from batcher to queue
 	workers chan *worker // the idle ones
 	letters *pool.Pool
 	writer  *deadletter.Writer
@@ -251,7 +252,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	ended := ctx.Err() != nil
 	stop()   // the source may have ended by itself
 	p.seal() // the callbacks have returned: these are the last batches
-	p.queue.close()
+	p.close()
 	flushes.Wait()
 	p.letters.Wait()
 	close(settled)
@@ -272,7 +273,9 @@ func (p *Pipeline) watch(intake context.Context, settled <-chan struct{}, abando
 		case <-settled:
 			return
 		case <-ticker.C:
+			p.handing.RLock()
 			p.batcher.Tick(p.config.Clock())
+			p.handing.RUnlock()
 			p.postponed.tick(p.config.Clock())
 		case <-ended:
 			ended = nil
@@ -295,8 +298,18 @@ func tickEvery(age time.Duration) time.Duration {
 	return min(max(age/10, 10*time.Millisecond), time.Second)
 }
 
+// close ends the queue once every batch that somebody has taken out of the batcher is
+// in it: the watch or a switch may have one in hand.
+func (p *Pipeline) close() {
+	p.handing.Lock()
+	defer p.handing.Unlock()
+	p.queue.close()
+}
+
 // seal ends batching: from here on every callback seals what it has added.
 func (p *Pipeline) seal() {
+	p.handing.RLock()
+	defer p.handing.RUnlock()
 	p.draining.Store(true)
 	p.batcher.Seal(batching.ByShutdown)
 	p.postponed.release(func(*postponed) bool { return true })
