@@ -20,9 +20,6 @@ var mutants = []mutant{
 	{"P5 a rebase that looks at nothing", "table", 500, []edit{
 		{"compaction/rebase.go", "why := outdated(j.snapshot, head, batch); why != \"\"", "why := outdated(j.snapshot, head, batch); why == \"-\""},
 	}},
-	{"P5 a rebase that does not compare live files", "table", 500, []edit{
-		{"compaction/rebase.go", "if !sameFiles(g.Live, head.Partition(g.Key))", "if g.Key.Type == \"\""},
-	}},
 	{"P8 times that the writer gives", "table", 1000, []edit{
 		{"partition/replay.go", "if err := st.one(o.Name, i+1, &actions[i], o.Created)", writersTimes + "\t\tif err := st.one(o.Name, i+1, &actions[i], at)"},
 	}},
