@@ -93,7 +93,7 @@ func (b *Broker) Problems() []error {
 type Ingest struct {
 	Level         map[string]string `env:"LEVELS" mapsep:"," placeholder:"TYPE=LEVEL" help:"Validation level of a data type: STRICT, STANDARD (default) or LENIENT."`
 	FlushRows     int               `env:"FLUSH_ROWS" default:"100000" help:"Rows that seal a batch (one data type, one day)."`
-	FlushBytes    Bytes             `env:"FLUSH_BYTES" default:"32MiB" help:"Memory held by a batch that seals it."`
+	FlushBytes    Bytes             `env:"FLUSH_BYTES" default:"32MiB" help:"Memory held by a batch that seals it; never more than what its flush may take: about a twelfth of the memory budget."`
 	FlushAge      time.Duration     `env:"FLUSH_AGE" default:"30s" help:"Age that seals a batch; messages stay unacknowledged until their batch is durable."`
 	MemoryBudget  Bytes             `env:"MEMORY_BUDGET" default:"256MiB" help:"Most bytes of open and in-flight batches; a full budget makes intake wait."`
 	OwnFileRows   int               `env:"OWN_FILE_ROWS" default:"10000" help:"Rows of one symbol in a batch that earn it a file of its own; the others share one."`

@@ -9,8 +9,7 @@ import (
 )
 
 // Signals gives a context that ends when the program is asked to end, by SIGTERM
-// or an interrupt. Asked twice, the program ends at once, with exit code 1: what it
-// has not finished, it says nothing of.
+// or an interrupt. Asked twice, the program ends at once, with exit code 1.
 func Signals(program string) context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	asked := make(chan os.Signal, 2)
@@ -19,7 +18,7 @@ func Signals(program string) context.Context {
 		<-asked
 		cancel()
 		<-asked
-		fmt.Fprintf(os.Stderr, "%s: asked twice to end: ended at once, with work unfinished; what it had not acknowledged is delivered again\n", program)
+		fmt.Fprintf(os.Stderr, "%s: asked twice to end: ended at once, with work unfinished; start it again, and it is taken up\n", program)
 		os.Exit(1)
 	}()
 	return ctx

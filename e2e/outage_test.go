@@ -226,16 +226,7 @@ func (i *patientIngestor) await(what string, within time.Duration, cond func() b
 
 // resident is the memory of the process, bytes; 0 where the system does not tell.
 func (i *patientIngestor) resident() int64 {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", i.cmd.Process.Pid))
-	if err != nil {
-		return 0
-	}
-	m := regexp.MustCompile(`VmRSS:\s+(\d+) kB`).FindSubmatch(status)
-	if m == nil {
-		return 0
-	}
-	kb, _ := strconv.ParseInt(string(m[1]), 10, 64)
-	return kb << 10
+	return statusOf(i.cmd.Process.Pid, "VmRSS")
 }
 
 // objects counts the raw objects, asking the GCS server itself.

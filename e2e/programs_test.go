@@ -77,7 +77,7 @@ func newWorld(t *testing.T, bucket string) *world {
 		t.Cleanup(func() { server.Close() })
 		w.broker = server.Addr()
 	}
-	w.env = append(os.Environ(), "PUBSUB_EMULATOR_HOST="+w.broker, "GOOGLE_CLOUD_PROJECT="+w.project)
+	w.env = append(os.Environ(), "PUBSUB_EMULATOR_HOST="+w.broker, "GOOGLE_CLOUD_PROJECT="+w.project, "XDG_CACHE_HOME="+t.TempDir())
 	switch bucket {
 	case "gcs":
 		w.bucket = "gs://e2e-lake"

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/grpc/encoding"
 	_ "google.golang.org/grpc/encoding/proto" // registers the codec that is wrapped
@@ -122,33 +123,33 @@ func (p *parcel) received(b []byte) error {
 
 // message reads a PubsubMessage.
 func (p *parcel) message(d *pipeline.Delivery, b []byte) error {
-	return fields(b, func(tag uint64, value []byte, _ uint64) error {
+	return fields(b, func(tag uint64, value []byte, _ uint64) (err error) {
 		switch tag {
 		case 1<<3 | bytesType:
 			d.Data = value
 		case 2<<3 | bytesType:
 			return p.attribute(d, value)
 		case 3<<3 | bytesType:
-			d.ID = p.text(value)
+			d.ID, err = p.text(value)
 		case 4<<3 | bytesType:
 			return timestamp(value, &d.PublishTime)
 		case 5<<3 | bytesType:
-			d.OrderingKey = p.text(value)
+			d.OrderingKey, err = p.text(value)
 		}
-		return nil
+		return err
 	})
 }
 
 func (p *parcel) attribute(d *pipeline.Delivery, b []byte) error {
 	var key, value string
-	err := fields(b, func(tag uint64, b []byte, _ uint64) error {
+	err := fields(b, func(tag uint64, b []byte, _ uint64) (err error) {
 		switch tag {
 		case 1<<3 | bytesType:
-			key = p.text(b)
+			key, err = p.text(b)
 		case 2<<3 | bytesType:
-			value = p.text(b)
+			value, err = p.text(b)
 		}
-		return nil
+		return err
 	})
 	if d.Attributes == nil {
 		d.Attributes = map[string]string{}
@@ -157,8 +158,14 @@ func (p *parcel) attribute(d *pipeline.Delivery, b []byte) error {
 	return err
 }
 
-// text is a string of a message. Pub/Sub takes none that is not UTF-8.
-func (p *parcel) text(b []byte) string { return strings.ToValidUTF8(p.words.of(b), "\uFFFD") }
+// text is a string of a message. Pub/Sub takes none that is not UTF-8, and protobuf
+// reads none.
+func (p *parcel) text(b []byte) (string, error) {
+	if !utf8.Valid(b) {
+		return "", errWire
+	}
+	return p.words.of(b), nil
+}
 
 func timestamp(b []byte, t *time.Time) error {
 	var seconds, nanos int64

@@ -2,6 +2,7 @@ package gcp
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -102,6 +103,25 @@ func TestTextsOutliveTheParcel(t *testing.T) {
 	for i := range ids {
 		if ids[i] != fmt.Sprint("ack", i) || messages[i] != fmt.Sprint("id", i) {
 			t.Fatalf("%d: %q, %q", i, ids[i], messages[i])
+		}
+	}
+}
+
+// A text that is not UTF-8 is refused, as protobuf refuses it, and not altered.
+func TestTextsAreUTF8(t *testing.T) {
+	b, err := proto.Marshal(&pubsubpb.StreamingPullResponse{ReceivedMessages: []*pubsubpb.ReceivedMessage{
+		{AckId: "a", Message: &pubsubpb.PubsubMessage{MessageId: "1", OrderingKey: "key-k", Attributes: map[string]string{"name": "value"}}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"key-k", "name", "value"} {
+		damaged := bytes.Replace(b, []byte(text), append([]byte{0xff}, text[1:]...), 1)
+		if proto.Unmarshal(damaged, new(pubsubpb.StreamingPullResponse)) == nil {
+			t.Fatalf("protobuf reads %q", damaged)
+		}
+		if err := new(parcel).read(damaged); !errors.Is(err, errWire) {
+			t.Errorf("%q: error = %v, want errWire", damaged, err)
 		}
 	}
 }

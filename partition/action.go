@@ -123,9 +123,6 @@ func (t *Table) decodeEntry(object string, data []byte) ([]action, error) {
 	if len(actions) == 0 {
 		return nil, t.damaged(object, 0, "no actions")
 	}
-	if by, operation, yes := foreign(actions); yes {
-		return nil, &ErrForeign{Table: t.dataType, Object: object, Engine: by, Operation: operation}
-	}
 	if info := actions[0].CommitInfo; info != nil && info.Checksum != "" {
 		_, rest, _ := bytes.Cut(data, []byte("\n"))
 		if sum := checksum(rest); sum != info.Checksum {

@@ -100,6 +100,9 @@ func TestAnotherEngineWrote(t *testing.T) {
 			if name == "removes" && (foreign.Engine != "delta-rs:py-1.6.6" || foreign.Operation != "DELETE") {
 				t.Errorf("by %q, %q", foreign.Engine, foreign.Operation)
 			}
+			if h, err := table.History(t.Context(), 1); err != nil || h[0].Version != 6 || h[0].Engine != foreign.Engine || h[0].Removed != 1 {
+				t.Errorf("history %+v, error %v: people must see who it was", h, err)
+			}
 			if _, err := table.Refresh(t.Context(), s); !errors.As(err, &foreign) {
 				t.Errorf("refresh: error = %v, want ErrForeign", err)
 			}

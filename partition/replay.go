@@ -66,6 +66,9 @@ func (st *state) snapshot(object string) (*Snapshot, error) {
 // says its object was created, whatever the writer's clock said when it was
 // prepared.
 func (st *state) apply(o objstore.Object, version int64, actions []action) error {
+	if by, operation, yes := foreign(actions); yes {
+		return &ErrForeign{Table: st.table.dataType, Object: o.Name, Engine: by, Operation: operation}
+	}
 	st.version, st.time = version, o.Created
 	seen := map[string]bool{}
 	for i := range actions {

@@ -69,8 +69,11 @@ func (e *ErrForeign) Error() string {
 	if engine == "" {
 		engine = "an engine that does not name itself"
 	}
-	return fmt.Sprintf("table %s: %s: written by %s (%s): only the compactor may write to this table; see docs/runbooks/foreign-writer.md for the way back",
-		e.Table, e.Object, engine, e.Operation)
+	if e.Operation != "" {
+		engine += " (" + e.Operation + ")"
+	}
+	return fmt.Sprintf("table %s: %s: written by %s: only the compactor may write to this table; see docs/runbooks/foreign-writer.md for the way back",
+		e.Table, e.Object, engine)
 }
 
 // Engine is what commits say they were made by.

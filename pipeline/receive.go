@@ -67,7 +67,7 @@ func (p *Pipeline) counted(deliveries int) {
 	p.touch()
 }
 
-// take1 calls keep with a worker, or refuse with the reason why there is none.
+// withWorker calls keep with a worker, or refuse with the reason why there is none.
 func (p *Pipeline) withWorker(keep func(*worker), refuse func(error)) {
 	if p.draining.Load() {
 		refuse(errDraining)
