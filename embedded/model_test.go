@@ -106,8 +106,7 @@ func (m *model) pull(rt *rapid.T) {
 				rt.Fatalf("%s came, and is held", text)
 			}
 		}
-		var number int
-		fmt.Sscan(text, &number)
+		number := number(r)
 		key := m.keys[text]
 		if m.settings.EnableMessageOrdering && key != "" {
 			if before, ok := last[key]; ok && number < before {
@@ -123,6 +122,13 @@ func (m *model) pull(rt *rapid.T) {
 		}
 	}
 	m.held = append(m.held, out.ReceivedMessages...)
+}
+
+// number is which message it is, of all that were published. Their ids have more
+// digits after many restarts: as texts they do not compare.
+func number(r *pb.ReceivedMessage) (n int) {
+	fmt.Sscan(string(r.Message.Data), &n)
+	return n
 }
 
 func comes(messages []*pb.ReceivedMessage, text string) bool {
@@ -160,7 +166,7 @@ func (m *model) nack(rt *rapid.T) {
 	if m.settings.EnableMessageOrdering { // later ones of the keys are called back
 		m.held = slices.DeleteFunc(m.held, func(h *pb.ReceivedMessage) bool {
 			return slices.ContainsFunc(taken, func(n *pb.ReceivedMessage) bool {
-				return n.Message.OrderingKey != "" && n.Message.OrderingKey == h.Message.OrderingKey && n.Message.MessageId < h.Message.MessageId
+				return n.Message.OrderingKey != "" && n.Message.OrderingKey == h.Message.OrderingKey && number(n) < number(h)
 			})
 		})
 	}
