@@ -8,11 +8,14 @@ func (c *Columns) Append(src *Columns, from, to int) {
 	if from >= to {
 		return
 	}
+	c.settle()
+	src.settle()
 	c.grow(c.n + to - from)
 	for i := range c.cols {
 		c.append(i, &src.cols[i], from, to)
 	}
 	c.n += to - from
+	c.settled = c.n
 }
 
 func (c *Columns) append(i int, src *column, from, to int) {

@@ -315,7 +315,12 @@ func (d *Decoder) avroRow(plan *avroPlan, b []byte, p int, index int32) int {
 				continue
 			}
 		}
-		if p = d.avroStep(s, b, p); p < 0 {
+		if s.do == actDecimal { // most are, and a call less counts
+			p = d.avroDecimal(s, b, p)
+		} else {
+			p = d.avroStep(s, b, p)
+		}
+		if p < 0 {
 			return -1
 		}
 	}
@@ -423,9 +428,8 @@ func (d *Decoder) plainInteger(s *avroStep, f int, v int64) bool {
 
 // plainText stores a string that its field takes as it is.
 func (d *Decoder) plainText(f int, v []byte) bool {
-	dict := &d.rows.cols[f].dict
-	if e := dict.last; int(e) < len(dict.hashes) && string(dict.value(e)) == string(v) {
-		d.rows.setEntry(f, e) // it was looked at when it came in
+	hash, known := d.rows.setKnown(f, v)
+	if known && d.plans[f].known { // it was looked at when it came in
 		return true
 	}
 	field := &d.def.Fields[f]
@@ -437,7 +441,9 @@ func (d *Decoder) plainText(f int, v []byte) bool {
 			return false
 		}
 	}
-	d.rows.SetString(f, v)
+	if !known {
+		d.rows.setNew(f, v, hash)
+	}
 	return true
 }
 
@@ -482,7 +488,9 @@ func (d *Decoder) plainDecimal(f int, v, factor int64) bool {
 func (d *Decoder) avroDecimal(s *avroStep, b []byte, p int) int {
 	size, next := int64(s.node.size), p
 	if s.node.kind == avroBytes {
-		if size, next = readLong(b, p); next < 0 {
+		if p < len(b) && b[p] <= 16 && b[p]&1 == 0 { // zigzag of 0 to 8, the sizes that fit
+			size, next = int64(b[p]>>1), p+1
+		} else if size, next = readLong(b, p); next < 0 {
 			return -1
 		}
 	}
@@ -491,9 +499,13 @@ func (d *Decoder) avroDecimal(s *avroStep, b []byte, p int) int {
 	}
 	v := int64(0)
 	if size > 0 {
-		v = int64(int8(b[next])) // which brings the sign
-		for _, ch := range b[next+1 : next+int(size)] {
-			v = v<<8 | int64(ch)
+		if len(b)-next >= 8 { // its bytes are the first of eight; the shift back brings the sign
+			v = int64(binary.BigEndian.Uint64(b[next:])) >> uint(64-8*size)
+		} else {
+			v = int64(int8(b[next]))
+			for _, ch := range b[next+1 : next+int(size)] {
+				v = v<<8 | int64(ch)
+			}
 		}
 	}
 	if !d.plainDecimal(int(s.field), v, s.factor) {

@@ -18,16 +18,19 @@ import (
 //
 // Columns are for one goroutine at a time.
 type Columns struct {
-	def    *Definition
-	schema *arrow.Schema
-	cols   []column
-	n      int     // rows
-	cap    int     // rows there is room for
-	set    bitset  // columns that the open row has a value for
-	all    bitset  // every column
-	added  []int32 // columns whose dictionary grew by an entry in the open row, in order
-	bytes  int64
-	remap  []int32 // scratch of Append
+	def      *Definition
+	schema   *arrow.Schema
+	cols     []column
+	n        int     // rows
+	cap      int     // rows there is room for
+	set      bitset  // columns that the open row has a value for
+	all      bitset  // every column
+	like     bitset  // columns that the rows from settled on have values for
+	binaries bitset  // columns of Binary
+	settled  int     // rows whose nulls are in the buffers
+	added    []int32 // columns whose dictionary grew by an entry in the open row, in order
+	bytes    int64
+	remap    []int32 // scratch of Append
 }
 
 // A column is one column's buffers. Only those of its kind are used.
@@ -61,6 +64,9 @@ func NewColumns(d *Definition) *Columns {
 	for i := range d.Fields {
 		c.cols[i].kind = d.Fields[i].Kind
 		c.all.add(i)
+		if d.Fields[i].Kind == Binary {
+			c.binaries.add(i)
+		}
 	}
 	return c
 }
@@ -91,7 +97,7 @@ func (c *Columns) Reset() {
 			col.data = col.data[:0]
 		}
 	}
-	c.n = 0
+	c.n, c.settled = 0, 0
 	c.set = bitset{}
 	c.added = c.added[:0]
 }
@@ -176,6 +182,30 @@ func (c *Columns) SetString(col int, v []byte) {
 	c.mark(col)
 }
 
+// setKnown is SetString for a value that the column's dictionary has already. For
+// one that it has not, nothing is set, and hash is the value's for setNew.
+func (c *Columns) setKnown(col int, v []byte) (hash uint64, known bool) {
+	d := &c.cols[col].dict
+	e := d.last
+	if int(e) >= len(d.hashes) || string(d.value(e)) != string(v) {
+		if hash, e = d.find(v); e < 0 {
+			return hash, false
+		}
+	}
+	c.setEntry(col, e)
+	return 0, true
+}
+
+// setNew is SetString for a value that setKnown did not know.
+func (c *Columns) setNew(col int, v []byte, hash uint64) {
+	d := &c.cols[col].dict
+	before := d.held()
+	e, _ := d.internHashed(v, hash)
+	c.bytes += int64(d.held() - before)
+	c.added = append(c.added, int32(col))
+	c.setEntry(col, e)
+}
+
 // intern numbers v in the column's dictionary and accounts for what it grew by.
 func (c *Columns) intern(col int, v []byte) (entry int32, added bool) {
 	d := &c.cols[col].dict
@@ -249,36 +279,18 @@ func (c *Columns) SetDate(col int, days int32) { c.SetInt32(col, days) }
 
 // Commit makes the open row a row; what was not set is null.
 func (c *Columns) Commit() {
+	if c.set != c.like {
+		c.settle()
+		c.like = c.set
+	}
 	for w := range c.def.words {
-		for missing := c.all[w] &^ c.set[w]; missing != 0; missing &= missing - 1 {
-			c.cols[w*64+bits.TrailingZeros64(missing)].null(c.n)
+		for missing := c.binaries[w] &^ c.set[w]; missing != 0; missing &= missing - 1 {
+			c.cols[w*64+bits.TrailingZeros64(missing)].empty(c.n)
 		}
 		c.set[w] = 0
 	}
 	c.added = c.added[:0]
 	c.n++
-}
-
-// null makes a row null. The value under it is zeroed: buffers are compared and
-// compressed as they are.
-func (col *column) null(row int) {
-	col.valid[row/8] &^= 1 << (row % 8)
-	col.nulls++
-	switch col.kind {
-	case String, Int32, Date:
-		col.i32[row] = 0
-	case Int64, Timestamp:
-		col.i64[row] = 0
-	case Float64:
-		col.f64[row] = 0
-	case Decimal:
-		col.dec[row] = decimal128.Num{}
-	case Bool:
-		col.bits[row/8] &^= 1 << (row % 8)
-	case Binary:
-		col.data = col.data[:col.ends[row]]
-		col.ends[row+1] = col.ends[row]
-	}
 }
 
 // Rollback forgets the open row.
@@ -289,11 +301,6 @@ func (c *Columns) Rollback() {
 	}
 	c.added = c.added[:0]
 	c.set = bitset{}
-}
-
-// isNull reports whether a committed row has no value in the column.
-func (col *column) isNull(row int) bool {
-	return col.nulls > 0 && col.valid[row/8]&(1<<(row%8)) == 0
 }
 
 // EventMicros is the row's event time in microseconds since the epoch.
@@ -317,6 +324,7 @@ func (c *Columns) Day(row int) int32 {
 
 // Symbol is the row's symbol. It aliases a buffer: valid until Reset.
 func (c *Columns) Symbol(row int) string {
+	c.settle()
 	col := &c.cols[c.def.SymbolField]
 	if col.isNull(row) {
 		return ""
@@ -327,6 +335,7 @@ func (c *Columns) Symbol(row int) string {
 // Record wraps the rows as an Arrow record without copying them. The columns must
 // not be touched until the record is done with.
 func (c *Columns) Record() arrow.RecordBatch {
+	c.settle()
 	arrays := make([]arrow.Array, len(c.cols))
 	for i := range c.cols {
 		arrays[i] = c.cols[i].array(c.schema.Field(i).Type, c.n)

@@ -58,8 +58,8 @@ type Decoder struct {
 	scratch  []byte     // an unescaped string
 	stack    []frame    // of skip
 	key      []byte
-	day      cachedDay
-	judged   struct { // the schema_version met last
+	days     [2]cachedDay // of timestamps, of dates
+	judged   struct {     // the schema_version met last
 		version string
 		ok      bool
 	}
@@ -80,6 +80,7 @@ var unknownEntries = entries{-1, -1}
 type plan struct {
 	kind     Kind
 	required bool
+	known    bool // of a String: what its column holds has all been checked
 	scale    int32
 	limit    int64 // of a Decimal: the largest unscaled value
 }
@@ -92,12 +93,19 @@ type mark struct{ from, to, via int32 }
 type slot struct {
 	head, headMask uint64 // the first eight bytes of quoted, or fewer
 	tail           uint64 // the last eight, where there are more than eight
-	field          int32
 	quoted         string // the name in quotes and its colon
+	field          int32
+	kind           Kind // the field's
+	scale          int32
+	limit          uint64     // of a Decimal: the largest unscaled value
+	unit           [19]uint64 // of a Decimal: what to multiply by, given the digits after the point
 }
 
-func newSlot(field int, name string) slot {
-	s := slot{field: int32(field), quoted: `"` + name + `":`}
+func newSlot(field int, f *Field, name string) slot {
+	s := slot{field: int32(field), quoted: `"` + name + `":`, kind: f.Kind, scale: f.Scale, limit: pow10[f.Precision] - 1}
+	for point := range int(f.Scale) + 1 {
+		s.unit[point] = pow10[int(f.Scale)-point]
+	}
 	padded := append([]byte(s.quoted), make([]byte, 8)...)
 	s.head, s.headMask = binary.LittleEndian.Uint64(padded), ^uint64(0)
 	if n := len(s.quoted); n < 8 {
@@ -136,6 +144,9 @@ func (d *Definition) NewDecoder(level Level, options ...Option) *Decoder {
 	for i := range d.Fields[:d.Own] {
 		dec.compile(i)
 	}
+	for i := range dec.days { // a date, and not ten bytes that are none
+		copy(dec.days[i].text[:], "1970-01-01")
+	}
 	dec.next = make([]int32, len(dec.slots)+1)
 	for i := range dec.next { // at first, the order of the definition
 		dec.next[i] = int32(i % len(dec.slots))
@@ -150,12 +161,17 @@ func (d *Decoder) compile(field int) {
 	f := &d.def.Fields[field]
 	for _, name := range append([]string{f.Name}, f.Aliases...) {
 		d.names[name] = int32(len(d.slots))
-		d.slots = append(d.slots, newSlot(field, name))
+		d.slots = append(d.slots, newSlot(field, f, name))
 	}
 	if f.Required || len(f.Defaults) > 0 {
 		d.wanted.add(field)
 	}
-	d.plans[field] = plan{kind: f.Kind, required: f.Required, scale: f.Scale, limit: int64(pow10[f.Precision] - 1)}
+	d.plans[field] = plan{kind: f.Kind, required: f.Required, known: true, scale: f.Scale, limit: int64(pow10[f.Precision] - 1)}
+	for i := range f.Defaults {
+		if f.Defaults[i].Source == FromSchemaVersion && (f.Enum != nil || f.MaxLength > 0 && len(d.version) > f.MaxLength) {
+			d.plans[field].known = false // the default is stored unchecked
+		}
+	}
 }
 
 // Decode appends the message's good records to rows and returns the rejected
@@ -166,12 +182,17 @@ func (d *Decoder) Decode(m *Message, rows *Columns) []Rejection {
 	d.message, d.rows = m, rows
 	d.data, d.rejected = m.Data, d.rejected[:0]
 	d.borrowed, d.rendered = false, false
-	d.entries, d.failure = unknownEntries, failure{}
+	d.entries = unknownEntries
+	if d.failure.reason != "" {
+		d.failure = failure{}
+	}
 	d.space = documentSpace
 	d.coerced = d.coerced[:0]
 	d.forgetNames()
 	var bad string
-	d.attributes = readAttributes(m.Attributes)
+	if len(m.Attributes) > 0 {
+		d.attributes = readAttributes(m.Attributes)
+	}
 	d.id, d.published, bad = appendIdentity(d.id[:0], m, d.attributes)
 	for _, p := range d.program.published {
 		d.values[p.slot] = d.published + p.plus
@@ -182,7 +203,10 @@ func (d *Decoder) Decode(m *Message, rows *Columns) []Rejection {
 	} else {
 		d.reject(0, 0, len(d.data))
 	}
-	d.message, d.rows, d.data, d.attributes = nil, nil, nil, attributes{}
+	d.message, d.rows, d.data = nil, nil, nil
+	if len(m.Attributes) > 0 {
+		d.attributes = attributes{}
+	}
 	d.inflater.rest()
 	return d.rejected
 }
@@ -206,6 +230,8 @@ func (d *Decoder) payload(form form) {
 	switch first := d.mark(); {
 	case first < 0:
 		d.reject(0, 0, len(d.data))
+	case d.message.Only:
+		d.only(first)
 	case form == jsonLines:
 		d.lines(first, 0)
 	default:

@@ -19,6 +19,7 @@ type dictionary struct {
 	hashes []uint64 // of the entries
 	table  []int32  // entry+1, or 0; a power of two long, at most half full
 	last   int32    // the entry met last
+	raw    int32    // the entry of a string that JSON last wrote as it is, without escapes, +1; or 0
 }
 
 const minTable = 16
@@ -42,6 +43,23 @@ func (d *dictionary) intern(v []byte) (entry int32, added bool) {
 		return l, false
 	}
 	return d.internHashed(v, maphash.Bytes(seed, v))
+}
+
+// find is the hash of v and its number, which is -1 where it has none yet.
+func (d *dictionary) find(v []byte) (hash uint64, entry int32) {
+	hash = maphash.Bytes(seed, v)
+	if len(d.hashes) == 0 {
+		return hash, -1
+	}
+	mask := uint64(len(d.table) - 1)
+	for at := hash & mask; d.table[at] != 0; at = (at + 1) & mask {
+		e := d.table[at] - 1
+		if d.hashes[e] == hash && string(d.value(e)) == string(v) {
+			d.last = e
+			return hash, e
+		}
+	}
+	return hash, -1
 }
 
 // internHashed is intern for a value whose hash is known.
@@ -93,7 +111,7 @@ func (d *dictionary) truncate(n int) {
 		d.ends = d.ends[:n+1]
 		d.arena = d.arena[:d.ends[n]]
 	}
-	d.last = 0
+	d.last, d.raw = 0, 0
 }
 
 func (d *dictionary) slot(e int32) uint64 {
@@ -114,7 +132,7 @@ func (d *dictionary) clear() {
 		return
 	}
 	clear(d.table)
-	d.hashes, d.arena, d.last = d.hashes[:0], d.arena[:0], 0
+	d.hashes, d.arena, d.last, d.raw = d.hashes[:0], d.arena[:0], 0, 0
 	if len(d.ends) > 0 {
 		d.ends = d.ends[:1]
 	}

@@ -26,7 +26,7 @@ func (d *Decoder) document(p int) {
 
 // mark is the index after a byte-order mark, or -1 where one is not welcome.
 func (d *Decoder) mark() int {
-	if !bytes.HasPrefix(d.data, []byte("\xef\xbb\xbf")) {
+	if len(d.data) < 3 || d.data[0] != 0xef || !hasPrefix(d.data, "\xef\xbb\xbf") {
 		return 0
 	}
 	if d.level != Lenient {

@@ -14,7 +14,7 @@ func (d *Decoder) reject(index int32, from, to int) {
 	d.entries = unknownEntries // the row may have brought them
 	f := d.failure
 	d.failure = failure{}
-	r := Rejection{Index: index, Reason: f.reason, Offset: f.at, Record: d.data[from:to:to]}
+	r := Rejection{Index: d.message.Index + index, Reason: f.reason, Offset: f.at, Record: d.data[from:to:to]}
 	if d.borrowed {
 		r.Record = bytes.Clone(r.Record)
 	}

@@ -49,6 +49,12 @@ type attributes struct {
 // readAttributes looks at each attribute once: a message has few, and asking for
 // each by its name costs more than a small record.
 func readAttributes(all map[string]string) (a attributes) {
+	if len(all) == 1 { // the one that is mostly there
+		if value, ok := all["content_type"]; ok {
+			a.contentType = value
+			return a
+		}
+	}
 	for name, value := range all {
 		switch name {
 		case "content_type":

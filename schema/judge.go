@@ -8,17 +8,44 @@ func (d *Decoder) keepsRules() bool {
 	for i := range d.program.derived {
 		d.derive(&d.program.derived[i])
 	}
-	set := &d.rows.set
+	flags, set, values := int64(0), d.rows.set[0], d.values
+	for i := range d.program.quick {
+		t := &d.program.quick[i]
+		met := oneIf(values[t.left] > values[t.right])
+		missing := int64(t.needs &^ set)
+		flags |= t.bit & -met &^ ((missing | -missing) >> 63)
+	}
+	for i := range d.program.slow {
+		if t := &d.program.slow[i]; d.rows.set.holds(&t.needs) && d.meets(t) {
+			r := &d.def.Rules[t.rule]
+			if r.Reject {
+				return d.blames()
+			}
+			flags |= 1 << r.Bit
+		}
+	}
+	if flags < 0 {
+		return d.blames()
+	}
+	d.flags |= flags
+	return true
+}
+
+// oneIf is 1 for true, without a jump.
+func oneIf(b bool) (n int64) {
+	if b {
+		n = 1
+	}
+	return n
+}
+
+// blames finds the first test that the open row meets and whose rule rejects.
+func (d *Decoder) blames() bool {
 	for i := range d.program.tests {
 		t := &d.program.tests[i]
-		if t.first&^set[0] != 0 || t.wide && !set.holds(&t.needs) || !d.meets(t) {
-			continue
-		}
-		r := &d.def.Rules[t.rule]
-		if r.Reject {
+		if r := &d.def.Rules[t.rule]; r.Reject && d.rows.set.holds(&t.needs) && d.meets(t) {
 			return d.breaks(t, r)
 		}
-		d.flags |= 1 << r.Bit
 	}
 	return true
 }

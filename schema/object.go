@@ -1,6 +1,9 @@
 package schema
 
-import "unsafe"
+import (
+	"math/bits"
+	"unsafe"
+)
 
 // record decodes the object at p into an open row of d.rows and returns the
 // index after it; -1 with the failure set if the record cannot be accepted. The
@@ -46,8 +49,11 @@ func (d *Decoder) members(p int) int {
 		return p + 1
 	}
 	for last := int32(-1); ; {
-		var s int32
-		if s, p = d.name(p, last); p < 0 {
+		s := d.next[last+1]
+		q := &d.slots[s]
+		if p < len(data) && q.matches(data[p:]) {
+			p += len(q.quoted)
+		} else if s, p = d.name(p, last); p < 0 {
 			return -1
 		}
 		if p < len(data) && data[p] == ' ' {
@@ -56,27 +62,20 @@ func (d *Decoder) members(p int) int {
 		if p < len(data) && data[p] <= ' ' {
 			p = skipSpace(data, p, d.space)
 		}
-		if s >= 0 {
+		if s < 0 {
+			p = d.unknown(p)
+		} else {
 			last = s
 			p = d.field(s, p)
-		} else {
-			p = d.unknown(p)
 		}
 		if p < 0 {
 			return -1
 		}
-		if p < len(data) && data[p] <= ' ' {
+		if p < len(data) && data[p] != ',' && data[p] <= ' ' {
 			p = skipSpace(data, p, d.space)
 		}
-		if p >= len(data) {
-			return d.fail(JSONSyntax, -1, p, "the object does not end")
-		}
-		switch data[p] {
-		case ',':
-		case '}':
-			return p + 1
-		default:
-			return d.fail(JSONSyntax, -1, p, "want , or } after a value")
+		if p >= len(data) || data[p] != ',' {
+			return d.memberEnd(p)
 		}
 		p++
 		if p < len(data) && data[p] == ' ' {
@@ -88,14 +87,22 @@ func (d *Decoder) members(p int) int {
 	}
 }
 
-// name reads the name at p and its colon. It returns the name's slot, or -1
+// memberEnd is the index after the brace at p; -1 where there is none.
+func (d *Decoder) memberEnd(p int) int {
+	switch {
+	case p >= len(d.data):
+		return d.fail(JSONSyntax, -1, p, "the object does not end")
+	case d.data[p] == '}':
+		return p + 1
+	}
+	return d.fail(JSONSyntax, -1, p, "want , or } after a value")
+}
+
+// name reads the name at p, which is not the one that was expected, and its colon.
+// It returns the name's slot, or -1
 // with the name in d.key where the definition has no such name, and the index
 // after the colon.
 func (d *Decoder) name(p int, last int32) (s int32, next int) {
-	guess := d.next[last+1]
-	if q := &d.slots[guess]; p < len(d.data) && q.matches(d.data[p:]) {
-		return guess, p + len(q.quoted)
-	}
 	if p >= len(d.data) || d.data[p] != '"' {
 		return -1, d.fail(JSONSyntax, -1, p, "want a name in quotes")
 	}
@@ -136,7 +143,8 @@ func (d *Decoder) unknown(p int) int {
 // field decodes the value at p of the field that a slot names, into the open row,
 // and returns the index after it.
 func (d *Decoder) field(s int32, p int) int {
-	f := int(d.slots[s].field)
+	q := &d.slots[s]
+	f := int(q.field)
 	if d.seen.has(f) {
 		return d.again(s, f, p)
 	}
@@ -144,9 +152,22 @@ func (d *Decoder) field(s int32, p int) int {
 	m := &d.marks[f]
 	m.via, m.from = s, int32(p)
 	next := -1
-	switch d.plans[f].kind {
+	switch q.kind {
 	case Decimal:
-		next = d.decimal(f, p)
+		digits, point, end := shortNumber(d.data, p)
+		if end < 0 {
+			next = d.longDecimal(f, p)
+			break
+		}
+		if point <= q.scale {
+			if hi, v := bits.Mul64(digits, q.unit[point]); hi == 0 && v <= q.limit {
+				d.values[f] = int64(v)
+				d.rows.SetDecimal(f, int64(v))
+				m.to = int32(end)
+				return end
+			}
+		}
+		next = d.storeDecimal(f, p, end, &number{digits: digits, exp: -point})
 	case String:
 		next = d.stringValue(f, p)
 	case Float64:
@@ -299,7 +320,7 @@ func (d *Decoder) system(index int32) {
 		c.setEntry(own+sysID, d.entries.id)
 		c.setEntry(own+sysSchemaVersion, d.entries.version)
 	}
-	c.SetInt32(own+sysIndex, index)
+	c.SetInt32(own+sysIndex, d.message.Index+index)
 	c.SetTimestamp(own+sysPublishedAt, d.published)
 	c.SetInt64(own+sysFlags, d.flags)
 }

@@ -13,6 +13,7 @@ import (
 // The form is for memory only: it depends on the definition and on nothing that is
 // kept.
 func (c *Columns) AppendPacked(dst []byte, from, to int) []byte {
+	c.settle()
 	for row := from; row < to; row++ {
 		dst = c.packRow(dst, row)
 	}

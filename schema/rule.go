@@ -2,6 +2,7 @@ package schema
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -46,7 +47,7 @@ type test struct {
 	right  int32  // slot
 	op     testOp
 	wide   bool // needs has more words
-	rule   int
+	rule   int32
 	needs  bitset // fields that must not be null
 	fields []int  // those the test names
 }
@@ -61,6 +62,19 @@ const (
 	opEmpty
 	opContradicts
 )
+
+// A quickTest is a test of two integers, none of whose fields is past the first 64,
+// made small, and to be decided without a jump: whether a high is below its low, no
+// processor can guess.
+type quickTest struct {
+	needs uint64 // fields that must not be null
+	bit   int64  // what to set in the flags; breaks where the rule rejects
+	left  uint16 // slot: met if it is greater than
+	right uint16 // slot
+}
+
+// breaks stands in the flags for a rule that rejects. No flag is that high.
+const breaks = math.MinInt64
 
 // A derived slot is computed from a field for every row.
 type derived struct {
@@ -79,7 +93,9 @@ const (
 
 // A program is a definition's rules, compiled.
 type program struct {
-	tests     []test
+	tests     []test      // all, in their order
+	quick     []quickTest // of tests, those that are comparisons of integers
+	slow      []test      // the others
 	derived   []derived
 	constants []int64 // slots from len(fields): constants, and derived values' places
 	published []publishedSlot
@@ -107,6 +123,7 @@ func compileRules(d *Definition) (*program, []error) {
 			problems = append(problems, fmt.Errorf("rule %s: %w", d.Rules[i].Name, err))
 		}
 	}
+	c.program.sort(d.Rules)
 	return c.program, problems
 }
 
@@ -165,7 +182,7 @@ func (c *ruleCompiler) predicate(op testOp, args []string, kinds ...Kind) error 
 	if len(args) != len(kinds) {
 		return fmt.Errorf("want %d fields, not %d", len(kinds), len(args))
 	}
-	t := test{rule: c.current, op: op}
+	t := test{rule: int32(c.current), op: op}
 	for i, name := range args {
 		f, err := c.field(name)
 		if err != nil {
@@ -185,6 +202,21 @@ func (c *ruleCompiler) add(t test) {
 	t.first = t.needs[0]
 	t.wide = t.needs[1]|t.needs[2]|t.needs[3] != 0
 	c.program.tests = append(c.program.tests, t)
+}
+
+// sort parts the tests into quick and slow ones.
+func (p *program) sort(rules []Rule) {
+	for _, t := range p.tests {
+		if t.wide || t.op != opIntGreater {
+			p.slow = append(p.slow, t)
+			continue
+		}
+		q := quickTest{needs: t.first, bit: breaks, left: uint16(t.left), right: uint16(t.right)}
+		if r := &rules[t.rule]; !r.Reject {
+			q.bit = 1 << r.Bit
+		}
+		p.quick = append(p.quick, q)
+	}
 }
 
 func (c *ruleCompiler) field(name string) (int, error) {
@@ -222,7 +254,7 @@ func (c *ruleCompiler) comparison(left, op, right string) error {
 	if err != nil {
 		return err
 	}
-	t := test{rule: c.current}
+	t := test{rule: int32(c.current)}
 	for _, f := range []int{l.field, r.field} {
 		if f >= 0 {
 			t.fields = append(t.fields, f)
@@ -242,8 +274,27 @@ func (c *ruleCompiler) comparison(left, op, right string) error {
 	if t.left, err = c.slot(l, u); err == nil {
 		t.right, err = c.slot(r, u)
 	}
+	if err == nil && t.op == opIntGreaterEqual {
+		c.strict(&t, l.number, r.number)
+	}
 	c.add(t)
 	return err
+}
+
+// strict makes of 0 >= a what says the same, 1 > a, and of a >= 1, a > 0: there is
+// but one kind of comparison left to make where one side is a number.
+func (c *ruleCompiler) strict(t *test, left, right bool) {
+	at, by := t.left, int64(1)
+	if right {
+		at, by = t.right, -1
+	}
+	if !left && !right {
+		return
+	}
+	if v := &c.program.constants[at-int32(len(c.def.Fields))]; *v != math.MaxInt64 && *v != math.MinInt64 {
+		*v += by
+		t.op = opIntGreater
+	}
 }
 
 // operand reads one side of a comparison.

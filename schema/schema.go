@@ -29,6 +29,11 @@ type Message struct {
 	Attributes  map[string]string // never written to
 	PublishTime time.Time         // the broker's publish time
 	OrderingKey string
+
+	// Only says that Data is the text of one record out of the message, the one at
+	// position Index, and not the message: that is how a dead letter comes again.
+	Only  bool
+	Index int32 // 0 without Only
 }
 
 // A Kind is the storage type of a column.

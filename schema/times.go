@@ -16,8 +16,54 @@ type moment struct {
 
 func (m *moment) took(kind coercion) { m.forms |= 1 << kind }
 
+// plainTime decodes a Timestamp in the forms that most have: on the day of the one
+// before it, 2024-01-15T14:30:52, then a fraction of six digits or none, then Z or
+// +00:00. It returns the index after it, or -1 for everything else.
+func (d *Decoder) plainTime(f, p int) int {
+	if len(d.data)-p < plainTimeRoom {
+		return -1
+	}
+	b := d.data[p : p+plainTimeRoom]
+	if b[0] != '"' || b[11] != 'T' || string(b[1:11]) != string(d.days[0].text[:]) {
+		return -1
+	}
+	m := moment{micros: int64(d.days[0].days) * dayMicros}
+	if !m.clock(b[12:20]) || m.forms != 0 {
+		return -1
+	}
+	at := 20
+	if b[20] == '.' {
+		micros := int64(0)
+		for at = 21; at < 27; at++ {
+			if !isDigit(b[at]) {
+				return -1
+			}
+			micros = micros*10 + int64(b[at]-'0')
+		}
+		m.micros += micros
+	}
+	switch {
+	case b[at] == 'Z' && b[at+1] == '"':
+		at += 2
+	case string(b[at:at+7]) == `+00:00"`:
+		at += 7
+	default:
+		return -1
+	}
+	d.values[f] = m.micros
+	d.rows.SetInt64(f, m.micros)
+	return p + at
+}
+
+const plainTimeRoom = len(`"2024-01-15T14:30:52.250000+00:00"`)
+
 // time decodes a Timestamp or a Date.
 func (d *Decoder) time(f, p int) int {
+	if d.plans[f].kind == Timestamp {
+		if next := d.plainTime(f, p); next >= 0 {
+			return next
+		}
+	}
 	quoted, next := d.quoted(p)
 	if next != 0 {
 		return next
@@ -29,7 +75,7 @@ func (d *Decoder) time(f, p int) int {
 	if next < 0 {
 		return -1
 	}
-	m, ok := d.calendar(text)
+	m, ok := calendar(text, &d.days[oneIf(d.plans[f].kind == Date)])
 	if !ok {
 		n, end := scanNumber(text, 0)
 		if end != len(text) {
@@ -116,19 +162,19 @@ func (d *Decoder) coerceMoment(f, p int, forms uint32) int {
 //	2024-01-15T14:30:52       T, t or a space
 //	2024-01-15T14:30:52.25    any number of digits
 //	2024-01-15T14:30:52Z      Z, z, +hh:mm, +hhmm or +hh; UTC where there is none
-func (d *Decoder) calendar(b []byte) (m moment, ok bool) {
+func calendar(b []byte, last *cachedDay) (m moment, ok bool) {
 	if len(b) < 10 {
 		return m, false
 	}
-	if string(b[:10]) != string(d.day.text[:]) {
+	if string(b[:10]) != string(last.text[:]) {
 		days, ok := readDate(b)
 		if !ok {
 			return m, false
 		}
-		copy(d.day.text[:], b)
-		d.day.days = days
+		copy(last.text[:], b)
+		last.days = days
 	}
-	m.micros = int64(d.day.days) * dayMicros
+	m.micros = int64(last.days) * dayMicros
 	if len(b) == 10 {
 		m.took(dateTimestamp)
 		return m, true

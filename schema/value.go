@@ -3,8 +3,6 @@ package schema
 import (
 	"encoding/base64"
 	"math/bits"
-	"unicode"
-	"unicode/utf8"
 )
 
 func trailingZeros(w uint64) int { return bits.TrailingZeros64(w) }
@@ -49,25 +47,6 @@ func (d *Decoder) setFloat(f int, v float64) {
 	d.rows.SetFloat64(f, v)
 }
 
-// decimal decodes a Decimal.
-func (d *Decoder) decimal(f, p int) int {
-	plan := &d.plans[f]
-	digits, point, next := shortNumber(d.data, p)
-	if next < 0 {
-		return d.longDecimal(f, p)
-	}
-	if point > plan.scale {
-		return d.storeDecimal(f, p, next, &number{digits: digits, exp: -point})
-	}
-	hi, v := bits.Mul64(digits, pow10[plan.scale-point])
-	if hi != 0 || v > uint64(plan.limit) {
-		return d.failValue(NumberOverflow, f, p, "")
-	}
-	d.values[f] = int64(v)
-	d.rows.SetDecimal(f, int64(v))
-	return next
-}
-
 // longDecimal is decimal for what is not a short number.
 func (d *Decoder) longDecimal(f, p int) int {
 	_, n, next := d.number(f, p)
@@ -104,8 +83,12 @@ func (d *Decoder) storeDecimal(f, p, next int, n *number) int {
 // float decodes a Float64.
 func (d *Decoder) float(f, p int) int {
 	// A quotient of two numbers that float64 holds exactly is rounded once.
-	if digits, point, next := shortNumber(d.data, p); next >= 0 && digits < 1<<53 {
-		d.setFloat(f, float64(digits)/exactPow10[point])
+	first, sign := p, 1.0
+	if p < len(d.data) && d.data[p] == '-' {
+		first, sign = p+1, -1
+	}
+	if digits, point, next := shortNumber(d.data, first); next >= 0 && digits-1 < 1<<53-1 {
+		d.setFloat(f, sign*float64(digits)/exactPow10[point])
 		return next
 	}
 	text, n, next := d.number(f, p)
@@ -257,111 +240,6 @@ func nonFiniteText(b []byte) (infinite, ok bool) {
 		return true, true
 	}
 	return false, false
-}
-
-// stringValue decodes a String.
-func (d *Decoder) stringValue(f, p int) int {
-	quoted, next := d.quoted(p)
-	if next != 0 {
-		return next
-	}
-	if quoted {
-		v, next := d.text(p)
-		if next < 0 || d.storeText(f, v, p) < 0 {
-			return -1
-		}
-		return next
-	}
-	if next, infinite := nonFinite(d.data, p); next > 0 {
-		return d.toNull(f, p, next, infinite)
-	}
-	if d.def.Fields[f].JSON && (d.data[p] == '{' || d.data[p] == '[') {
-		return d.jsonText(f, p)
-	}
-	return d.mismatch(f, p, "want a string")
-}
-
-// jsonText keeps an object or array as the text it is.
-func (d *Decoder) jsonText(f, p int) int {
-	before := len(d.coerced)
-	next := d.skip(p)
-	if next < 0 {
-		return -1
-	}
-	if len(d.coerced) > before { // a NaN inside: the text would not be JSON
-		d.coerced = d.coerced[:before]
-		return d.failValue(NotFinite, f, p, "inside JSON text")
-	}
-	if !d.coerce(f, jsonText, p) || d.storeText(f, d.data[p:next], p) < 0 {
-		return -1
-	}
-	return next
-}
-
-// storeText checks a string against its field and stores it. It returns 0, or -1
-// with the failure set.
-func (d *Decoder) storeText(f int, v []byte, at int) int {
-	field := &d.def.Fields[f]
-	if field.MaxLength > 0 && len(v) > field.MaxLength {
-		return d.failValue(TooLong, f, at, "")
-	}
-	if field.Identifier && !identifier(v) {
-		return d.failValue(BadCharacters, f, at, "")
-	}
-	if field.Enum != nil {
-		value, exact, ok := field.Enum.find(v)
-		if !ok {
-			return d.failValue(NotInEnum, f, at, "")
-		}
-		if !exact {
-			if !d.coerce(f, normalised, at) {
-				return -1
-			}
-			d.scratch = append(d.scratch[:0], value...)
-			v = d.scratch
-		}
-	}
-	d.rows.SetString(f, v)
-	return 0
-}
-
-// find is the enumerated value that v spells.
-func (e *Enum) find(v []byte) (value string, exact, ok bool) {
-	for _, value := range e.Values {
-		if string(v) == value {
-			return value, true, true
-		}
-	}
-	value, ok = e.Spelling[string(v)]
-	return value, false, ok
-}
-
-// identifier reports whether v has no character that cannot be seen or that
-// changes how others are seen.
-func identifier(v []byte) bool {
-	for i, ch := range v {
-		if ch < ' ' || ch == 0x7f {
-			return false
-		}
-		if ch >= utf8.RuneSelf {
-			return visible(v[i:])
-		}
-	}
-	return true
-}
-
-// visible is identifier beyond ASCII. Category Cf holds the bidirectional
-// controls, the zero-width characters and the byte-order mark; Zl and Zp break
-// lines.
-func visible(v []byte) bool {
-	for len(v) > 0 {
-		r, n := utf8.DecodeRune(v)
-		if unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) {
-			return false
-		}
-		v = v[n:]
-	}
-	return true
 }
 
 // boolean decodes a Bool.
