@@ -18,8 +18,10 @@
 //   - whatever arrives on the dead-letter topic becomes a row; nothing there is
 //     rejected.
 //
-// Package deadletter keeps no state and starts no goroutines. It replays nothing;
-// a letter holds what that takes.
+// A letter may come again, as a Replay, under the identity that it had; which have is
+// noted beside them.
+//
+// Package deadletter keeps no state and starts no goroutines.
 package deadletter
 
 import (

@@ -29,6 +29,9 @@ func (p *Pipeline) bury(def *schema.Definition, d *Delivery, r *schema.Rejection
 	if r.Rendered {
 		letter.Refer(original)
 	}
+	if d.Replay != nil {
+		d.Replay.Mark(letter)
+	}
 	receipt.Hold()
 	p.letters.Go(func() {
 		failpoint.Hit(failpoint.BeforeLetter)

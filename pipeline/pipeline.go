@@ -59,6 +59,9 @@ type Delivery struct {
 
 	// Lease, unless nil, stands in for Ack and Nack.
 	Lease Lease
+
+	// Replay, unless nil, is the dead letter that the message was.
+	Replay *deadletter.Replay
 }
 
 // A Lease settles a delivery: by one of its methods, once.
