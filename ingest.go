@@ -71,6 +71,8 @@ type Lake struct {
 	data     *bucket
 
 	archive, backup, temp side
+
+	tidy compaction.Tidy // what compactions of this process left in order
 }
 
 // ErrUnreachable says that the lake's store did not answer when it was opened.
@@ -181,7 +183,7 @@ func (l *Lake) Query(ctx context.Context, q query.DataQuery) (*query.Plan, error
 
 // Compactor makes a compactor of this lake; its Run merges what is there now.
 func (l *Lake) Compactor(o compaction.Options) *compaction.Compactor {
-	return &compaction.Compactor{Store: l.store, Registry: l.Registry(), Log: l.log, Options: o}
+	return &compaction.Compactor{Store: l.store, Registry: l.Registry(), Log: l.log, Options: o, Tidy: &l.tidy}
 }
 
 // Sweeper makes the deleter of this lake; its Run deletes what is due. Consumed

@@ -84,7 +84,7 @@ func (n counts) metrics() map[string]string {
 // manifests rewrites those of the partitions this run changed, and those that an
 // earlier run left behind when it ended between its commit and here.
 func (j *job) manifests(ctx context.Context, r *TableReport) error {
-	if j.snapshot == nil {
+	if j.snapshot == nil || !j.untidy(r.Commits) {
 		return nil
 	}
 	keys, err := j.staleManifests(ctx)
@@ -96,13 +96,13 @@ func (j *job) manifests(ctx context.Context, r *TableReport) error {
 			keys = append(keys, p.Key)
 		}
 	}
-	if len(keys) == 0 {
-		return nil
+	if len(keys) > 0 {
+		slices.SortFunc(keys, partition.Key.Compare)
+		if err := partition.WriteManifests(ctx, j.store, j.snapshot, slices.Compact(keys)); err != nil {
+			return fmt.Errorf("write manifests: %w", err)
+		}
 	}
-	slices.SortFunc(keys, partition.Key.Compare)
-	if err := partition.WriteManifests(ctx, j.store, j.snapshot, slices.Compact(keys)); err != nil {
-		return fmt.Errorf("write manifests: %w", err)
-	}
+	j.tidy.note(j.def.Name, j.snapshot.Version)
 	return nil
 }
 

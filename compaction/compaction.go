@@ -95,6 +95,7 @@ type Compactor struct {
 	Options  Options
 	Clock    func() time.Time // nil: time.Now
 	Observer Observer         // nil: none
+	Tidy     *Tidy            // what earlier runs found in order; nil: each run looks again
 
 	// Progress, where set, is called after each group that is done with, one
 	// call at a time: groups done of the data type's total.
@@ -164,6 +165,7 @@ type job struct {
 	waiting  int // raw objects that are neither consumed nor planned
 	progress func(done int)
 	observer Observer // nil: none
+	tidy     *Tidy    // nil: knows nothing
 
 	raw     []partition.RawFile // as the plan listed them
 	planned bool
@@ -178,7 +180,7 @@ func (c *Compactor) open(dataType string) (*job, error) {
 	if clock == nil {
 		clock = time.Now
 	}
-	j := &job{store: c.Store, log: c.Log, o: c.Options.withDefaults(), def: def, observer: c.Observer}
+	j := &job{store: c.Store, log: c.Log, o: c.Options.withDefaults(), def: def, observer: c.Observer, tidy: c.Tidy}
 	if j.log == nil {
 		j.log = zap.NewNop()
 	}
