@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/buffetbot/ingest/config"
+	"github.com/buffetbot/ingest/deadletter"
 	"github.com/buffetbot/ingest/gcp"
 	"github.com/buffetbot/ingest/objstore"
 	"github.com/buffetbot/ingest/schema"
@@ -202,7 +203,11 @@ func (c *CheckConfig) source(ctx context.Context, client *gcp.PubSub, def *schem
 		if (c.Topics || def.Name == deadLetters) && !yield(checkTopic(ctx, client, topic)) {
 			return
 		}
-		if c.Subscriptions {
+		if c.Subscriptions && !yield(Finding{Subject: "subscription " + name, Detail: "of topic " + topic, Err: client.CheckSubscription(ctx, name, topic)}) {
+			return
+		}
+		if c.Subscriptions && c.Broker.Replay && def.Name != deadLetters {
+			name, topic := replaySubscription(def.Topic), def.Topic+deadletter.ReplaySuffix
 			yield(Finding{Subject: "subscription " + name, Detail: "of topic " + topic, Err: client.CheckSubscription(ctx, name, topic)})
 		}
 	}

@@ -170,6 +170,11 @@ func (i *Ingestor) pipeline(ctx context.Context, l *Lake, c IngestConfig, def *s
 	if err != nil {
 		return nil, err
 	}
+	if c.Broker.Replay && def.Name != deadLetters {
+		if source, err = i.broker.withReplays(ctx, l, c, def, source); err != nil {
+			return nil, err
+		}
+	}
 	decoders, err := decoders(def, c, i.broker.schemas)
 	if err != nil {
 		return nil, err

@@ -77,6 +77,7 @@ type Broker struct {
 	Create          bool              `env:"CREATE" help:"Create missing topics and subscriptions (ordering off, exactly-once off)."`
 	Subscription    map[string]string `env:"SUBSCRIPTIONS" mapsep:"," placeholder:"TYPE=NAME" help:"Subscription of a data type (default: <topic>-ingest)."`
 	DeadLetterTopic string            `env:"DEAD_LETTER_TOPIC" default:"dead-letters" help:"Topic that rejected records are published to."`
+	Replay          bool              `env:"REPLAY" help:"Also take dead letters that are replayed (buffetctl dlq replay), from the topic <topic>-replay, subscription <topic>-replay-ingest. Their ids and publish times are believed: let operators alone publish there."`
 	Receive         string            `env:"PUBSUB_RECEIVE" enum:"client,stream" default:"stream" help:"How messages are received: ${enum}. stream is this program's own receiver, client Google's library, which takes several times the processor and memory for messages of one record."`
 	Streams         int               `env:"PUBSUB_STREAMS" default:"4" help:"StreamingPull streams per subscription."`
 }
