@@ -1,7 +1,6 @@
 package partition
 
 import (
-	"context"
 	"maps"
 	"slices"
 	"time"
@@ -9,18 +8,16 @@ import (
 	"github.com/buffetbot/ingest/objstore"
 )
 
+// A Past is what a table's log held when it was listed: objects that no reader
+// may need any more are found in it without another request.
+type Past struct{ l listing }
+
 // Expired are the log's objects that no reader of the retention needs, in the
 // order in which they may be deleted. P11: only what lies strictly below a
 // checkpoint that is older than the retention; ages are the store's (P8), and so
-// must now be.
-func (t *Table) Expired(ctx context.Context, now time.Time, retain time.Duration) ([]objstore.Object, error) {
-	l, err := t.list(ctx, "")
-	if err != nil {
-		return nil, err
-	}
-	if l.foreign != "" {
-		return nil, t.unsupported(l.foreign, 0, "a checkpoint of another kind than the classic")
-	}
+// must now be. What a listing shows to have expired stays so.
+func (past Past) Expired(now time.Time, retain time.Duration) []objstore.Object {
+	l := past.l
 	below := int64(-1)
 	for _, c := range l.checkpoints {
 		if now.Sub(c.Created) >= retain {
@@ -28,7 +25,7 @@ func (t *Table) Expired(ctx context.Context, now time.Time, retain time.Duration
 		}
 	}
 	var expired []objstore.Object
-	for _, o := range append(l.entries, l.checkpoints...) {
+	for _, o := range slices.Concat(l.entries, l.checkpoints) {
 		if o.version < below {
 			expired = append(expired, o.Object)
 		}
@@ -39,7 +36,7 @@ func (t *Table) Expired(ctx context.Context, now time.Time, retain time.Duration
 		}
 		return 1
 	})
-	return expired, nil
+	return expired
 }
 
 // Forget is the snapshot without the marks of raw objects that are gone. Marks

@@ -22,7 +22,14 @@ var errMoved = errors.New("the log changed while it was read")
 
 // Load is the table as it is now (P9).
 func (t *Table) Load(ctx context.Context) (*Snapshot, error) {
-	return t.settled(ctx, func() (*Snapshot, error) {
+	s, _, err := t.LoadWithPast(ctx)
+	return s, err
+}
+
+// LoadWithPast is Load, and what the log held when it was listed for it.
+func (t *Table) LoadWithPast(ctx context.Context) (*Snapshot, Past, error) {
+	var past Past
+	s, err := t.settled(ctx, func() (*Snapshot, error) {
 		start := t.clock()
 		l, err := t.list(ctx, "")
 		if err != nil {
@@ -31,8 +38,10 @@ func (t *Table) Load(ctx context.Context) (*Snapshot, error) {
 		if err := t.readable(l); err != nil {
 			return nil, err
 		}
+		past = Past{l}
 		return t.loadFrom(ctx, l, start)
 	})
+	return s, past, err
 }
 
 // Refresh is the table as it is now, read from where s left off; s itself if

@@ -13,28 +13,35 @@ import (
 	"github.com/buffetbot/ingest/partition"
 )
 
-// raw archives and deletes consumed raw objects. P12: any true snapshot that
-// shows one consumed will do, since consumed rows stay live.
+// raw archives and deletes consumed raw objects.
 func (p *pass) raw(ctx context.Context) error {
-	listed, err := partition.ListRaw(ctx, p.Store, p.report.Type)
-	if err != nil {
-		return fmt.Errorf("list raw objects: %w", err)
-	}
-	there := make(map[string]bool, len(listed))
+	p.forgettable()
+	return p.each(ctx, p.dueRaw(), p.retire)
+}
+
+// dueRaw are the raw objects to delete. P12: any true snapshot that shows one
+// consumed will do, since consumed rows stay live.
+func (p *pass) dueRaw() []objstore.Object {
 	var due []objstore.Object
-	for _, f := range listed {
-		there[f.Name] = true
+	for _, f := range p.listed {
 		if mark, ok := p.snapshot.Txns[f.Name]; ok && p.old(mark.Updated, p.o.Grace) {
 			due = append(due, f.Object)
 		}
 	}
-	p.forgettable(there)
-	return p.each(ctx, due, p.retire)
+	return due
 }
 
 // forgettable are the marks of raw objects that are gone since the grace at
 // least (P13).
-func (p *pass) forgettable(there map[string]bool) {
+func (p *pass) forgettable() {
+	p.report.gone = nil
+	if !p.rawKnown {
+		return
+	}
+	there := make(map[string]bool, len(p.listed))
+	for _, f := range p.listed {
+		there[f.Name] = true
+	}
 	root := partition.RawRoot(p.report.Type)
 	for name, mark := range p.snapshot.Txns {
 		if len(name) > len(root) && name[:len(root)] == root && !there[name] && p.old(mark.Updated, p.o.Grace) {

@@ -18,7 +18,9 @@
 // a month's pause with what it had read before. It keeps nothing between runs.
 //
 // Ages are the store's: of objects, of log entries, and of "now", which is when
-// the store says it has made the sweeper's own report (P8).
+// the store says it has made the sweeper's own report (P8). It is made only where
+// something may be due: a table at rest costs a listing of raw objects, one of data
+// objects, and a snapshot.
 package sweep
 
 import (
@@ -70,6 +72,7 @@ type Sweeper struct {
 	Archive objstore.ReadWriter // where consumed raw objects go; nil: they are deleted without a copy
 	Log     *zap.Logger         // nil: silent
 	Options Options
+	Clock   func() time.Time // says when to ask the store for its time, which alone counts; nil: time.Now
 }
 
 // Run sweeps the tables of the data types. One that fails stops no other; the
@@ -98,8 +101,15 @@ type pass struct {
 	log      *zap.Logger
 	table    *partition.Table
 	snapshot *partition.Snapshot
+	past     partition.Past
 	now      time.Time // the store's
 	report   TableReport
+
+	listed   []partition.RawFile
+	rawKnown bool // listed is all of them
+	graves   []grave
+	nameless []orphan
+	newest   time.Time // the latest known to have been
 }
 
 func (s *Sweeper) table(ctx context.Context, dataType string) TableReport {
@@ -117,39 +127,42 @@ func (s *Sweeper) table(ctx context.Context, dataType string) TableReport {
 }
 
 func (p *pass) run(ctx context.Context) (err error) {
-	p.snapshot, err = p.table.Load(ctx)
+	p.snapshot, p.past, err = p.table.LoadWithPast(ctx)
 	if errors.Is(err, partition.ErrNoTable) {
 		return nil // nothing is consumed, nothing removed
 	}
 	if err != nil {
 		return err
 	}
-	if p.now, err = p.ask(ctx); err != nil {
-		return err
-	}
 	if err := p.properties(ctx); err != nil {
 		return err
 	}
-	steps := []func(context.Context) error{p.raw, p.vacuum, p.orphans, p.marks, p.cleanLog}
-	var failed []error
-	for _, step := range steps {
-		failed = append(failed, step(ctx))
+	failed := []error{p.look(ctx)}
+	if p.perhaps() {
+		failed = append(failed, p.sweep(ctx))
 	}
 	p.tell()
 	return errors.Join(failed...)
 }
 
-// ask is the store's time: that of an object just made, which is the note of the
-// last sweep. A dry run makes nothing, and takes the time of the newest thing it
-// knows of: less is old then, never more.
-func (p *pass) ask(ctx context.Context) (time.Time, error) {
-	name := "metadata/" + p.report.Type + "/sweep.json"
-	if p.o.DryRun {
-		if o, err := p.Store.Stat(ctx, name); err == nil && o.Created.After(p.snapshot.Time) {
-			return o.Created, nil
-		}
-		return p.snapshot.Time, nil
+func (p *pass) sweep(ctx context.Context) (err error) {
+	if p.now, err = p.ask(ctx); err != nil {
+		return err
 	}
+	var failed []error
+	for _, step := range []func(context.Context) error{p.raw, p.vacuum, p.orphans, p.marks, p.cleanLog} {
+		failed = append(failed, step(ctx))
+	}
+	return errors.Join(failed...)
+}
+
+// ask is the store's time: that of an object just made, which is the note of the
+// last sweep. A dry run makes nothing, and takes the latest time it knows of.
+func (p *pass) ask(ctx context.Context) (time.Time, error) {
+	if p.o.DryRun {
+		return p.newest, nil
+	}
+	name := "metadata/" + p.report.Type + "/sweep.json"
 	note, err := json.Marshal(map[string]any{"data_type": p.report.Type, "table_version": p.snapshot.Version, "grace": p.o.Grace.String()})
 	if err != nil {
 		return time.Time{}, err

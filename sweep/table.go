@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 
 	"github.com/buffetbot/ingest/failpoint"
 	"github.com/buffetbot/ingest/objstore"
@@ -14,59 +14,37 @@ import (
 // vacuum deletes files that were removed from the table at least the retention
 // ago.
 func (p *pass) vacuum(ctx context.Context) error {
+	return p.each(ctx, p.dueGraves(), func(ctx context.Context, o objstore.Object) error { return p.remove(ctx, o, &p.report.Removed) })
+}
+
+func (p *pass) dueGraves() []objstore.Object {
 	var due []objstore.Object
-	for _, grave := range p.snapshot.Tombstones() {
-		if _, live := p.snapshot.Live(grave.Path); live || !p.old(grave.Removed, p.retain()) {
-			continue
+	for _, g := range p.graves {
+		if p.old(g.removed, p.retain()) {
+			due = append(due, g.Object)
 		}
-		o, err := p.Store.Stat(ctx, grave.ObjectName())
-		if errors.Is(err, objstore.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			p.report.keep(grave.ObjectName(), err.Error())
-			continue
-		}
-		due = append(due, o)
 	}
-	return p.each(ctx, due, func(ctx context.Context, o objstore.Object) error { return p.remove(ctx, o, &p.report.Removed) })
+	return due
 }
 
 // orphans deletes data objects that no version names, behind a fence (P3), and
-// makes a fence where an old one lies ahead of the last. What the name does not
-// say the version of is not ours to delete.
+// makes a fence where an old one lies ahead of the last.
 func (p *pass) orphans(ctx context.Context) error {
-	root := partition.TableRoot(p.report.Type)
-	var nameless []orphan
-	for o, err := range p.Store.List(ctx, root+"year=", "") {
-		if err != nil {
-			return fmt.Errorf("list data objects: %w", err)
-		}
-		path := strings.TrimPrefix(o.Name, root)
-		if _, live := p.snapshot.Live(path); live {
-			continue
-		}
-		if _, grave := p.snapshot.Tombstone(path); grave {
-			continue
-		}
-		name, err := partition.ParseProcessedName(o.Name)
-		if err != nil {
-			p.report.keep(o.Name, "no version names it, and it is not named as this program names objects: look at it and delete it by hand")
-			continue
-		}
-		nameless = append(nameless, orphan{o, name.Planned})
-	}
-	if err := p.fence(ctx, nameless); err != nil {
+	if err := p.fence(ctx); err != nil {
 		return err
 	}
+	return p.each(ctx, p.dueOrphans(), func(ctx context.Context, o objstore.Object) error { return p.remove(ctx, o, &p.report.Orphans) })
+}
+
+func (p *pass) dueOrphans() []objstore.Object {
 	fence := p.snapshot.Fence()
 	var due []objstore.Object
-	for _, o := range nameless {
+	for _, o := range p.nameless {
 		if o.planned < fence {
 			due = append(due, o.Object)
 		}
 	}
-	return p.each(ctx, due, func(ctx context.Context, o objstore.Object) error { return p.remove(ctx, o, &p.report.Orphans) })
+	return due
 }
 
 // An orphan is a data object that no version names, perhaps not yet.
@@ -78,11 +56,8 @@ type orphan struct {
 // fence commits one where an orphan at or above the last is old enough. Commits
 // that were planned below it can no longer succeed (P4), so their objects stay
 // orphans for ever.
-func (p *pass) fence(ctx context.Context, orphans []orphan) error {
-	wanted := false
-	for _, o := range orphans {
-		wanted = wanted || o.planned >= p.snapshot.Fence() && p.old(o.Created, p.o.OrphanAge)
-	}
+func (p *pass) fence(ctx context.Context) error {
+	wanted := p.wantsFence()
 	if !wanted || p.o.DryRun {
 		p.report.FenceWanted = wanted
 		return nil
@@ -101,29 +76,32 @@ func (p *pass) fence(ctx context.Context, orphans []orphan) error {
 	return nil
 }
 
+func (p *pass) wantsFence() bool {
+	return slices.ContainsFunc(p.nameless, func(o orphan) bool {
+		return o.planned >= p.snapshot.Fence() && p.old(o.Created, p.o.OrphanAge)
+	})
+}
+
 // fewMarks are not worth a checkpoint of their own.
 const fewMarks = 1000
 
 // marks writes a checkpoint without the marks of raw objects that are gone.
 func (p *pass) marks(ctx context.Context) error {
-	gone := p.report.gone
-	if len(gone) < fewMarks || p.snapshot.Checkpointed() || p.o.DryRun {
+	if !p.manyMarks() || p.o.DryRun {
 		return nil
 	}
-	if err := p.table.Checkpoint(ctx, p.snapshot.Forget(gone)); err != nil {
+	if err := p.table.Checkpoint(ctx, p.snapshot.Forget(p.report.gone)); err != nil {
 		return err
 	}
-	p.report.Forgotten = len(gone)
+	p.report.Forgotten = len(p.report.gone)
 	return nil
 }
 
+func (p *pass) manyMarks() bool { return len(p.report.gone) >= fewMarks && !p.snapshot.Checkpointed() }
+
 // cleanLog deletes the log's past, oldest first.
 func (p *pass) cleanLog(ctx context.Context) error {
-	expired, err := p.table.Expired(ctx, p.now, p.logRetain())
-	if err != nil {
-		return err
-	}
-	for _, o := range expired {
+	for _, o := range p.past.Expired(p.now, p.logRetain()) {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
