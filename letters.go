@@ -38,6 +38,29 @@ type LetterFilter struct {
 	id  string // only this id
 }
 
+// String is the filter in words.
+func (f LetterFilter) String() string {
+	var all []string
+	for _, part := range []struct {
+		name   string
+		values []string
+	}{{"reason", f.Reasons}, {"type", f.Types}, {"source", f.Sources}} {
+		if len(part.values) > 0 {
+			all = append(all, part.name+" "+strings.Join(part.values, " or "))
+		}
+	}
+	if !f.From.IsZero() {
+		all = append(all, "published from "+f.From.UTC().Format(time.RFC3339))
+	}
+	if !f.To.IsZero() {
+		all = append(all, "published before "+f.To.UTC().Format(time.RFC3339))
+	}
+	if len(all) == 0 {
+		return "all"
+	}
+	return strings.Join(all, ", ")
+}
+
 // ErrNoLetter: no dead letter has the id.
 var ErrNoLetter = errors.New("no such dead letter")
 
