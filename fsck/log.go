@@ -59,11 +59,31 @@ func (c *check) history(ctx context.Context) {
 		c.unreadable(c.root+"_delta_log", err)
 		return
 	}
+	restored := int64(-1) // the version by which what came before was set right
 	for _, v := range versions {
-		if v.Engine != partition.Engine {
-			c.report.add("P-log", fmt.Sprintf("%s version %d", c.def.Name, v.Version), fmt.Sprintf("%s wrote to the table (%s)", v.Engine, v.Operation),
-				"only compactors write to a table: take the right to write from others, and restore the version before if rows are missing")
+		if v.Engine == partition.Engine && v.Operation == partition.Restore {
+			restored = max(restored, v.Version)
 		}
+	}
+	for _, v := range versions {
+		c.version(v, v.Version < restored)
+	}
+}
+
+// version looks at one of them. What lies below a restore is the past.
+func (c *check) version(v partition.Version, past bool) {
+	add, object := c.report.add, fmt.Sprintf("%s version %d", c.def.Name, v.Version)
+	if past {
+		add = c.report.note
+	}
+	switch {
+	case v.Damaged != nil && past:
+		add("P9", object, v.Damaged.Error(), "nothing: the table was restored above it, and the sweep deletes it with the log's past")
+	case v.Damaged != nil:
+		add("P9", object, v.Damaged.Error(), "versions that need it cannot be read: restore it from the backup (buffetctl restore --mend)")
+	case v.Engine != partition.Engine:
+		add("P-log", object, fmt.Sprintf("%s wrote to the table (%s)", v.Engine, v.Operation),
+			"only compactors write to a table: take the right to write from others, and restore the version before if rows are missing")
 	}
 }
 

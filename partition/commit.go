@@ -24,7 +24,7 @@ func (t *Table) check(base *Snapshot, c Change) error {
 	if base.Type != t.dataType || base.Version < 0 {
 		return fmt.Errorf("base is version %d of %q", base.Version, base.Type)
 	}
-	if len(c.Add)+len(c.Remove)+len(c.Consumed)+len(c.Marks) == 0 && c.Schema == nil && c.Properties == (Properties{}) {
+	if len(c.Add)+len(c.Remove)+len(c.Consumed)+len(c.TakenBack)+len(c.Marks) == 0 && c.Schema == nil && c.Properties == (Properties{}) {
 		return errors.New("nothing to commit")
 	}
 	if c.Schema != nil && c.Schema.Name != t.dataType {
@@ -46,9 +46,14 @@ func (t *Table) check(base *Snapshot, c Change) error {
 		}
 		paths[path] = true
 	}
-	for _, name := range c.Consumed {
+	for _, name := range slices.Concat(c.Consumed, c.TakenBack) {
 		if !strings.HasPrefix(name, RawRoot(t.dataType)) {
 			return fmt.Errorf("consumed %q: not a raw object of this table", name)
+		}
+	}
+	for _, name := range c.TakenBack {
+		if slices.Contains(c.Consumed, name) {
+			return fmt.Errorf("consumed %q: and taken back", name)
 		}
 	}
 	return nil
@@ -94,6 +99,9 @@ func (t *Table) actions(base *Snapshot, c Change) []action {
 	}
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(c.Consumed))) {
 		actions = append(actions, action{Txn: &txnAction{AppID: name, Version: version, LastUpdated: millis(now)}})
+	}
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(c.TakenBack))) {
+		actions = append(actions, action{Txn: &txnAction{AppID: name, Version: takenBack, LastUpdated: millis(now)}})
 	}
 	for _, f := range c.Remove {
 		live, _ := base.Live(f.Path)

@@ -2,6 +2,7 @@ package partition
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -120,10 +121,12 @@ type Version struct {
 	Removed    int
 	Consumed   int // raw objects
 	Checkpoint bool
+	Damaged    error // why the entry cannot be read; the rest is not known then
 }
 
 // History lists the versions whose entries are in the log, newest first, at most
-// limit of them (0: all). It is for people: a ghost may show in it.
+// limit of them (0: all). It is for people: a ghost may show in it, and so may an
+// entry that is damaged, which does no harm below a checkpoint.
 func (t *Table) History(ctx context.Context, limit int) ([]Version, error) {
 	l, err := t.list(ctx, "")
 	if err != nil {
@@ -134,12 +137,19 @@ func (t *Table) History(ctx context.Context, limit int) ([]Version, error) {
 		entries = entries[len(entries)-limit:]
 	}
 	read, err := t.readAll(ctx, entries)
+	var damaged []error
+	if errors.Is(err, ErrDamaged) {
+		read, damaged, err = t.readEach(ctx, entries)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("history of %s: %w", t.dataType, err)
 	}
 	var versions []Version
 	for i := len(entries) - 1; i >= 0; i-- {
 		v := Version{Version: entries[i].version, Time: entries[i].Created.UTC()}
+		if damaged != nil {
+			v.Damaged = damaged[i]
+		}
 		for _, a := range read[i] {
 			v.count(a)
 		}
@@ -148,6 +158,23 @@ func (t *Table) History(ctx context.Context, limit int) ([]Version, error) {
 		versions = append(versions, v)
 	}
 	return versions, nil
+}
+
+// readEach reads entries one by one, and says which are damaged.
+func (t *Table) readEach(ctx context.Context, entries []logObject) (read [][]action, damaged []error, err error) {
+	read, damaged = make([][]action, len(entries)), make([]error, len(entries))
+	for i := range entries {
+		one, err := t.readAll(ctx, entries[i:i+1])
+		switch {
+		case errors.Is(err, ErrDamaged):
+			damaged[i] = err
+		case err != nil:
+			return nil, nil, err
+		default:
+			read[i] = one[0]
+		}
+	}
+	return read, damaged, nil
 }
 
 func (v *Version) count(a action) {
@@ -161,7 +188,7 @@ func (v *Version) count(a action) {
 		}
 	case a.Remove != nil:
 		v.Removed++
-	case a.Txn != nil && a.Txn.AppID != FenceMark && a.Txn.AppID != EraseMark:
+	case a.Txn != nil && a.Txn.AppID != FenceMark && a.Txn.AppID != EraseMark && a.Txn.Version != takenBack:
 		v.Consumed++
 	}
 }

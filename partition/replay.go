@@ -117,6 +117,8 @@ func (st *state) one(object string, line int, a *action, at time.Time) error {
 			return t.unsupported(object, line, feature)
 		}
 		st.meta = a.MetaData
+	case a.Txn != nil && a.Txn.Version == takenBack:
+		delete(st.txns, a.Txn.AppID) // marks only save work (P13)
 	case a.Txn != nil:
 		st.txns[a.Txn.AppID] = Txn{AppID: a.Txn.AppID, Version: a.Txn.Version, Updated: at}
 	case a.Remove != nil:

@@ -172,6 +172,7 @@ type Change struct {
 	Add       []File             // durable already; adding a live file again replaces what the log says of it
 	Remove    []File             // live in the base
 	Consumed  []string           // full names of raw objects whose rows are live in the result
+	TakenBack []string           // full names of raw objects that are consumed no longer: a restore's
 	Marks     map[string]int64   // other txn actions: "fence" (P2), "erase" (P7)
 	Metrics   map[string]string  // for people
 	Schema    *schema.Definition // the table's definition from now on; nil: as it was
