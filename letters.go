@@ -34,6 +34,10 @@ type LetterFilter struct {
 	// there (see LetterContents).
 	Full bool
 
+	// Open leaves out letters that have been replayed. One that was rejected again is
+	// another letter, and open.
+	Open bool
+
 	ids string // only ids that begin so
 	id  string // only this id
 }
@@ -54,6 +58,9 @@ func (f LetterFilter) String() string {
 	}
 	if !f.To.IsZero() {
 		all = append(all, "published before "+f.To.UTC().Format(time.RFC3339))
+	}
+	if f.Open {
+		all = append(all, "open")
 	}
 	if len(all) == 0 {
 		return "all"
@@ -100,6 +107,13 @@ var errEnough = errors.New("enough")
 
 // streamLetters reads in the order of the lake until each says to stop.
 func (l *Lake) streamLetters(ctx context.Context, f LetterFilter, each func(deadletter.Letter) bool) error {
+	var replayed map[string]deadletter.ReplayMark
+	if f.Open {
+		var err error
+		if replayed, err = l.Replays(ctx); err != nil {
+			return err
+		}
+	}
 	plan, err := l.Query(ctx, f.query())
 	if err != nil {
 		return fmt.Errorf("read dead letters: %w", err)
@@ -110,6 +124,9 @@ func (l *Lake) streamLetters(ctx context.Context, f LetterFilter, each func(dead
 			return err
 		}
 		for i := range letters {
+			if _, done := replayed[letters[i].ID]; done {
+				continue
+			}
 			if strings.HasPrefix(letters[i].ID, f.ids) && !each(letters[i]) {
 				return errEnough
 			}
@@ -143,6 +160,11 @@ func (f LetterFilter) query() query.DataQuery {
 	}
 	q.Where = strings.Join(where, " and ")
 	return q
+}
+
+// Replays are the letters that have been replayed, by id: when last, and by which run.
+func (l *Lake) Replays(ctx context.Context) (map[string]deadletter.ReplayMark, error) {
+	return deadletter.Replayed(ctx, l.store)
 }
 
 // literals are texts of a predicate.

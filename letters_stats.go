@@ -20,6 +20,7 @@ var LetterGroups = []string{"reason", "type", "source", "day"}
 type LetterCount struct {
 	Values      []string // in the order asked for; a missing source is empty
 	N           int64
+	Replayed    int64     // of them: by Replay, whatever came of it
 	First, Last time.Time // publish times
 	Sample      string    // id of the newest
 }
@@ -30,6 +31,9 @@ type LetterCount struct {
 func (l *Lake) CountLetters(ctx context.Context, f LetterFilter, by ...string) ([]LetterCount, error) {
 	counter, err := NewLetterCounter(by...)
 	if err != nil {
+		return nil, err
+	}
+	if counter.Replays, err = l.Replays(ctx); err != nil {
 		return nil, err
 	}
 	f.Full, f.Limit = false, 0
@@ -43,6 +47,8 @@ func (l *Lake) CountLetters(ctx context.Context, f LetterFilter, by ...string) (
 // A LetterCounter counts letters as they pass, so that one read serves several
 // counts.
 type LetterCounter struct {
+	Replays map[string]deadletter.ReplayMark // which letters count as replayed, by id; none: none
+
 	by     []string
 	groups map[string]*LetterCount
 	newest map[string]*deadletter.Letter
@@ -71,6 +77,9 @@ func (c *LetterCounter) Add(d *deadletter.Letter) {
 		c.groups[key] = g
 	}
 	g.N++
+	if _, done := c.Replays[d.ID]; done {
+		g.Replayed++
+	}
 	if d.PublishedAt.Before(g.First) {
 		g.First = d.PublishedAt
 	}

@@ -73,7 +73,7 @@ func (l *Lake) Replay(ctx context.Context, c ReplayConfig) (ReplayReport, error)
 	if _, err := l.Refresh(ctx); err != nil {
 		return r.report, err
 	}
-	if r.before, err = deadletter.Replayed(ctx, l.store); err != nil {
+	if r.before, err = l.Replays(ctx); err != nil {
 		return r.report, err
 	}
 	if !c.DryRun {

@@ -23,10 +23,12 @@ type dlqCommand struct {
 	Show   dlqShowCommand   `cmd:"" help:"Everything about one dead letter, and what to do next."`
 	Stats  dlqStatsCommand  `cmd:"" help:"Count dead letters by reason, type, source and day."`
 	Export dlqExportCommand `cmd:"" help:"Write whole dead letters, one JSON object a line."`
+	Replay dlqReplayCommand `cmd:"" help:"Let dead letters come again, under their first identity, once what was wrong is mended; --dry-run first."`
 }
 
 // letterFilter are the flags that choose dead letters.
 type letterFilter struct {
+	Open   bool     `help:"Only letters that have not been replayed."`
 	Reason []string `placeholder:"CODE,…" help:"Only these reason codes."`
 	Type   []string `placeholder:"TYPE,…" help:"Only records meant for these data types."`
 	Source []string `placeholder:"NAME,…" help:"Only messages whose attribute source is one of these."`
@@ -36,7 +38,7 @@ type letterFilter struct {
 }
 
 func (f *letterFilter) filter(now time.Time) (ingest.LetterFilter, error) {
-	l := ingest.LetterFilter{Reasons: f.Reason, Types: f.Type, Sources: f.Source}
+	l := ingest.LetterFilter{Open: f.Open, Reasons: f.Reason, Types: f.Type, Sources: f.Source}
 	var err error
 	if f.Since > 0 {
 		if f.From != "" {

@@ -45,6 +45,13 @@ func (c *dlqShowCommand) Run(ctx context.Context, std streams, log *zap.Logger) 
 		} else {
 			s.Letter, s.original = whole, original
 		}
+		replays, err := lake.Replays(ctx)
+		if err != nil {
+			return err
+		}
+		if mark, done := replays[l.ID]; done {
+			s.replayed = &mark
+		}
 		s.def, _ = lake.Registry().Latest(l.DataType)
 		switch {
 		case c.Raw:
@@ -63,6 +70,7 @@ type shown struct {
 	original *deadletter.Letter // the message of a rendered record
 	missing  error              // why what the letter refers to is not here
 	def      *schema.Definition // nil: unknown data type
+	replayed *deadletter.ReplayMark
 }
 
 // raw writes what was published.
@@ -102,6 +110,9 @@ func (s *shown) all() (map[string]any, error) {
 	if s.original != nil {
 		all["original_message"] = s.original
 	}
+	if s.replayed != nil {
+		all["replayed"] = map[string]any{"run": s.replayed.Run, "at": s.replayed.At, "by": s.replayed.By}
+	}
 	if s.missing != nil {
 		all["payload_error"] = s.missing.Error()
 	}
@@ -133,6 +144,9 @@ func (s *shown) text() string {
 		line("deliveries", fmt.Sprint(s.Attempt))
 	}
 	line("payload", s.PayloadRef)
+	if s.replayed != nil {
+		line("replayed", fmt.Sprintf("%s, by %s (run %s)", s.replayed.At.Format(time.RFC3339), s.replayed.By, s.replayed.Run))
+	}
 	if s.missing != nil {
 		line("", "the payload cannot be read, so part of the letter is missing here: "+s.missing.Error())
 	}
@@ -144,7 +158,7 @@ func (s *shown) text() string {
 	}
 	s.record(&b)
 	fmt.Fprintf(&b, "\nWhat to do next\n  %s\n", help.Next)
-	fmt.Fprintf(&b, "  The original bytes: buffetctl dlq show --raw %s\n", clean(s.ID))
+	fmt.Fprintf(&b, "  The original bytes: buffetctl dlq show --raw %[1]s\n  Once it is mended:  buffetctl dlq replay %[1]s --dry-run\n", clean(s.ID))
 	return b.String()
 }
 

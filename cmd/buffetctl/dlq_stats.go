@@ -47,7 +47,7 @@ func (c *dlqStatsCommand) Run(ctx context.Context, std streams, log *zap.Logger)
 func writeCounts(w io.Writer, format string, by []string, counts []ingest.LetterCount) error {
 	if format == "json" {
 		for _, n := range counts {
-			line := map[string]any{"count": n.N, "first": n.First, "last": n.Last, "sample": n.Sample}
+			line := map[string]any{"count": n.N, "replayed": n.Replayed, "open": n.N - n.Replayed, "first": n.First, "last": n.Last, "sample": n.Sample}
 			for i, name := range by {
 				line[name] = n.Values[i]
 			}
@@ -59,19 +59,21 @@ func writeCounts(w io.Writer, format string, by []string, counts []ingest.Letter
 	}
 	rows := make([][]string, len(counts))
 	for i, n := range counts {
-		rows[i] = append(slices.Clone(n.Values), strconv.FormatInt(n.N, 10), n.First.Format(time.RFC3339), n.Last.Format(time.RFC3339), n.Sample)
+		rows[i] = append(slices.Clone(n.Values), strconv.FormatInt(n.N, 10), n.First.Format(time.RFC3339), n.Last.Format(time.RFC3339), n.Sample,
+			strconv.FormatInt(n.N-n.Replayed, 10), strconv.FormatInt(n.Replayed, 10))
 	}
 	if format == "csv" {
-		return writeCSV(w, append(slices.Clone(by), "count", "first", "last", "sample"), rows)
+		return writeCSV(w, append(slices.Clone(by), "count", "first", "last", "sample", "open", "replayed"), rows)
 	}
 	var columns []letterColumn
 	for _, name := range by {
 		columns = append(columns, letterColumn{strings.ToUpper(name), 26})
 	}
 	for _, row := range rows {
-		row[len(row)-1] = row[len(row)-1][:min(len(row[len(row)-1]), shownID)]
+		sample := &row[len(row)-3]
+		*sample = (*sample)[:min(len(*sample), shownID)]
 	}
-	return writeTable(w, append(columns, letterColumn{"COUNT", 0}, letterColumn{"FIRST", 0}, letterColumn{"LAST", 0}, letterColumn{"SAMPLE", shownID}), rows, width(w))
+	return writeTable(w, append(columns, letterColumn{"COUNT", 0}, letterColumn{"FIRST", 0}, letterColumn{"LAST", 0}, letterColumn{"SAMPLE", shownID}, letterColumn{"OPEN", 0}, letterColumn{"REPLAYED", 0}), rows, width(w))
 }
 
 // shownGroups is how many lines of a chart there are; days are many, and the last
@@ -80,6 +82,10 @@ const shownGroups = 14
 
 // report counts by each group in one read.
 func report(ctx context.Context, lake *ingest.Lake, f ingest.LetterFilter, w io.Writer) error {
+	replays, err := lake.Replays(ctx)
+	if err != nil {
+		return err
+	}
 	counters := map[string]*ingest.LetterCounter{}
 	for _, name := range append([]string{""}, ingest.LetterGroups...) {
 		var by []string
@@ -90,7 +96,7 @@ func report(ctx context.Context, lake *ingest.Lake, f ingest.LetterFilter, w io.
 		if err != nil {
 			return err
 		}
-		counters[name] = c
+		c.Replays, counters[name] = replays, c
 	}
 	for l, err := range lake.Letters(ctx, f) {
 		if err != nil {
@@ -105,9 +111,13 @@ func report(ctx context.Context, lake *ingest.Lake, f ingest.LetterFilter, w io.
 		_, err := fmt.Fprintln(w, "no dead letters")
 		return err
 	}
-	fmt.Fprintf(w, "%d dead letters, published %s to %s\n", total[0].N, total[0].First.Format(time.DateTime), total[0].Last.Format(time.DateTime))
+	state := ""
+	if n := total[0].Replayed; n > 0 {
+		state = fmt.Sprintf(" (%d open, %d replayed)", total[0].N-n, n)
+	}
+	fmt.Fprintf(w, "%d dead letters%s, published %s to %s\n", total[0].N, state, total[0].First.Format(time.DateTime), total[0].Last.Format(time.DateTime))
 	for _, name := range ingest.LetterGroups {
-		if err := chart(w, name, counters[name].Counts()); err != nil {
+		if err := chart(w, name, counters[name].Counts(), total[0].Replayed > 0); err != nil {
 			return err
 		}
 	}
@@ -115,8 +125,8 @@ func report(ctx context.Context, lake *ingest.Lake, f ingest.LetterFilter, w io.
 }
 
 // chart draws counts: days in their order, everything else by size. Reasons come
-// with a letter to look at.
-func chart(w io.Writer, name string, counts []ingest.LetterCount) error {
+// with a letter to look at, and where some have been replayed all with how many are open.
+func chart(w io.Writer, name string, counts []ingest.LetterCount, replayed bool) error {
 	most := counts[0].N
 	if name == "day" {
 		slices.SortFunc(counts, func(a, b ingest.LetterCount) int { return strings.Compare(b.Values[0], a.Values[0]) })
@@ -132,11 +142,17 @@ func chart(w io.Writer, name string, counts []ingest.LetterCount) error {
 		if name == "reason" {
 			row = append(row, n.Last.Format(time.DateTime), n.Sample[:min(len(n.Sample), shownID)])
 		}
+		if replayed {
+			row = append(row, strconv.FormatInt(n.N-n.Replayed, 10))
+		}
 		rows = append(rows, row)
 	}
 	columns := []letterColumn{{"by " + name, 30}, {"", 0}, {"", barWidth}}
 	if name == "reason" {
 		columns = append(columns, letterColumn{"last published", 0}, letterColumn{"such as", shownID})
+	}
+	if replayed {
+		columns = append(columns, letterColumn{"open", 0})
 	}
 	fmt.Fprintln(w)
 	if err := writeTable(w, columns, rows, width(w)); err != nil {
