@@ -32,6 +32,7 @@ var floors = map[string]int{
 	"pipeline":   9,
 	"compaction": 10,
 	"sweep":      10,
+	"backup":     10,
 	"query":      11,
 	"fsck":       11,
 	"backfill":   12,
