@@ -6,9 +6,9 @@
 //
 //	backups/<id>/began                    made first; the store's time of the beginning
 //	backups/<id>/objects/<lake's name>    what no earlier backup had
-//	backups/<id>/manifest.jsonl.gz        made last; without it there is no backup
-//	pruned/<id>/manifest.jsonl.gz         of a backup that was pruned
-//	audit/<time>-prune-<id>.json          what was pruned
+//	manifests/<id>.jsonl.gz               made last; without it there is no backup
+//	pruned/<id>.jsonl.gz                  the manifest of a backup that was pruned
+//	audit/prune-<time>-<id>.json          what was pruned
 //
 // What always holds:
 //
@@ -40,10 +40,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"time"
-
-	"go.uber.org/zap"
 
 	"github.com/buffetbot/ingest/objstore"
 )
@@ -51,12 +48,13 @@ import (
 // The layout.
 const (
 	root         = "backups/"
+	manifestRoot = "manifests/"
 	prunedRoot   = "pruned/"
 	auditRoot    = "audit/"
 	beganName    = "/began"
-	endedName    = "/copied"
+	copiedName   = "/copied"
 	objectsPart  = "/objects/"
-	manifestName = "/manifest.jsonl.gz"
+	manifestEnd  = ".jsonl.gz"
 )
 
 // B1: what a run may rely on, and for how long.
@@ -98,26 +96,6 @@ type Progress struct {
 	Objects, OfObjects  int
 	Bytes, OfBytes      int64
 	Skipped, SkippedSum int64 // objects and bytes that were there already
-}
-
-// copying says how objects are copied. Zero fields mean the defaults beside them.
-type copying struct {
-	workers int   // 8: at once
-	memory  int64 // 512 MiB: of objects that pass through here at once
-	log     *zap.Logger
-}
-
-func (c copying) withDefaults() copying {
-	if c.workers <= 0 {
-		c.workers = max(8, 2*runtime.NumCPU())
-	}
-	if c.memory <= 0 {
-		c.memory = 512 << 20
-	}
-	if c.log == nil {
-		c.log = zap.NewNop()
-	}
-	return c
 }
 
 func badObject(name string, size int64, crc uint32, wantSize int64, wantCRC uint32) error {

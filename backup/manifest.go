@@ -178,11 +178,11 @@ func decode(data []byte) (*Manifest, error) {
 // List finds the manifests in a bucket of backups, oldest first, and reads none.
 func List(ctx context.Context, vault objstore.Reader) ([]objstore.Object, error) {
 	var found []objstore.Object
-	for o, err := range vault.List(ctx, root, "") {
+	for o, err := range vault.List(ctx, manifestRoot, "") {
 		if err != nil {
 			return nil, fmt.Errorf("list backups: %w", err)
 		}
-		if id, ok := strings.CutSuffix(strings.TrimPrefix(o.Name, root), manifestName); ok && !strings.Contains(id, "/") {
+		if strings.HasSuffix(o.Name, manifestEnd) {
 			found = append(found, o)
 		}
 	}
@@ -194,7 +194,7 @@ func List(ctx context.Context, vault objstore.Reader) ([]objstore.Object, error)
 
 // Open reads the manifest of a backup.
 func Open(ctx context.Context, vault objstore.Reader, id string) (*Manifest, error) {
-	name := root + id + manifestName
+	name := manifestRoot + id + manifestEnd
 	o, err := vault.Stat(ctx, name)
 	if errors.Is(err, objstore.ErrNotExist) {
 		return nil, fmt.Errorf("backup %s: %w (buffetctl backup ls shows those that there are)", id, ErrNoBackup)
