@@ -221,7 +221,8 @@ func (a *arrival) settleAgain() {
 	for v := checkpoint; v <= s.Version; v++ {
 		want = append(want, fmt.Sprintf("read processed/market_data/_delta_log/%020d.json 1", v))
 	}
-	if want[0] = "list processed/market_data/_delta_log/ 2"; s.Version >= 10 && s.Version%10 == 0 {
+	want = append(want, "read processed/market_data/_delta_log/_last_checkpoint 1")
+	if s.Version >= 10 && s.Version%10 == 0 {
 		want[0] = "list processed/market_data/_delta_log/ 1" // no entry is read
 	}
 	c := a.compactor(a.counter, sealed)

@@ -3,6 +3,7 @@ package partition
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -61,6 +62,28 @@ func (t *Table) list(ctx context.Context, after string) (listing, error) {
 		}
 	}
 	return l, nil
+}
+
+// listRecent lists the log from the checkpoint that the hint names, or all of it.
+// The hint says where to begin and nothing else (P9): a listing without a
+// checkpoint is thrown away, and one with a checkpoint has the highest.
+func (t *Table) listRecent(ctx context.Context) (listing, error) {
+	if hint, ok := t.readHint(ctx); ok {
+		l, err := t.list(ctx, t.logName(hint.Version))
+		if err != nil || len(l.checkpoints) > 0 {
+			return l, err
+		}
+	}
+	return t.list(ctx, "")
+}
+
+// readHint reads _last_checkpoint. One that cannot be read is none.
+func (t *Table) readHint(ctx context.Context) (hint checkpointHint, ok bool) {
+	data, err := t.store.Read(ctx, t.root+logFolder+hintName, 0, -1)
+	if err != nil || json.Unmarshal(data, &hint) != nil || hint.Version < 0 {
+		return checkpointHint{}, false
+	}
+	return hint, true
 }
 
 // checkpointAtOrAbove finds a listed checkpoint of version v or above: proof

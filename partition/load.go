@@ -20,10 +20,17 @@ const (
 // errMoved: the log changed while it was read. What was read is thrown away.
 var errMoved = errors.New("the log changed while it was read")
 
-// Load is the table as it is now (P9).
+// Load is the table as it is now (P9). Of the log's past, which may be thousands
+// of objects, it lists as little as the hint allows.
 func (t *Table) Load(ctx context.Context) (*Snapshot, error) {
-	s, _, err := t.LoadWithPast(ctx)
-	return s, err
+	return t.settled(ctx, func() (*Snapshot, error) {
+		start := t.clock()
+		l, err := t.listRecent(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return t.loadListed(ctx, l, start)
+	})
 }
 
 // LoadWithPast is Load, and what the log held when it was listed for it.
@@ -35,13 +42,17 @@ func (t *Table) LoadWithPast(ctx context.Context) (*Snapshot, Past, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := t.readable(l); err != nil {
-			return nil, err
-		}
 		past = Past{l}
-		return t.loadFrom(ctx, l, start)
+		return t.loadListed(ctx, l, start)
 	})
 	return s, past, err
+}
+
+func (t *Table) loadListed(ctx context.Context, l listing, start time.Time) (*Snapshot, error) {
+	if err := t.readable(l); err != nil {
+		return nil, err
+	}
+	return t.loadFrom(ctx, l, start)
 }
 
 // Refresh is the table as it is now, read from where s left off; s itself if

@@ -61,7 +61,8 @@ func TestASecondRunCostsAListingAndASnapshot(t *testing.T) {
 		if err := l.CompactOn(counter); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(append([]string{snapshot[0], listings[1]}, snapshot[1:]...), counter.Taken()); diff != "" {
+		byHint := append([]string{snapshot[0], listings[1]}, append(snapshot[1:len(snapshot):len(snapshot)], "read "+log+"_last_checkpoint 1")...)
+		if diff := cmp.Diff(byHint, counter.Taken()); diff != "" {
 			t.Errorf("compaction %s later:\n%s", age, diff)
 		}
 	}
