@@ -3,7 +3,6 @@ package schema
 import (
 	"bytes"
 	"math/big"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -16,8 +15,6 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/decimal128"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
-	"github.com/twmb/avro"
-	"github.com/twmb/avro/ocf"
 )
 
 // aboutText are the reasons that say a payload is not JSON, or not one record.
@@ -212,48 +209,4 @@ func compareDecimal(t *testing.T, f *Field, v decimal128.Num, text string) {
 	if limit := new(big.Rat).Mul(new(big.Rat).Abs(scaled), big.NewRat(1, 1_000_000)); off.Cmp(limit) > 0 {
 		t.Fatalf("%s: %q became %s units: too far", f.Name, text, v.BigInt())
 	}
-}
-
-// Whatever arrives as Avro, Arrow or compressed ends as rows or rejections,
-// and what came of it can be shown.
-func FuzzForms(f *testing.F) {
-	def := definition(f, "market_data")
-	writer := avro.MustParse(def.Avro())
-	r := rand.New(rand.NewPCG(1, 1))
-	var all []avroSample
-	var lines []string
-	for range 5 {
-		all = append(all, randomSample(r, def))
-		lines = append(lines, all[len(all)-1].json)
-	}
-	rows := NewColumns(def)
-	def.NewDecoder(Standard).Decode(attributed([]byte(strings.Join(lines, "\n"))), rows)
-	datum, err := writer.Encode(all[0].values)
-	if err != nil {
-		f.Fatal(err)
-	}
-	forms := [][]string{
-		{"content_type", "avro/binary"}, {"content_type", ocfType}, {"content_type", arrowType},
-		{"content_encoding", "gzip"}, {"content_encoding", "zstd"},
-	}
-	f.Add(uint8(0), datum)
-	f.Add(uint8(1), writeContainer(f, writer, all, nil))
-	f.Add(uint8(1), writeContainer(f, writer, all, ocf.SnappyCodec()))
-	f.Add(uint8(2), arrowStreamOf(f, rows))
-	f.Add(uint8(3), compressed(f, "gzip", []byte(lines[0])))
-	f.Add(uint8(4), compressed(f, "zstd", []byte(lines[0])))
-	dec := def.NewDecoder(Standard)
-	f.Fuzz(func(t *testing.T, form uint8, data []byte) {
-		rows := NewColumns(def)
-		rejected := dec.Decode(attributed(data, forms[int(form)%len(forms)]...), rows)
-		if rows.Len()+len(rejected) == 0 {
-			t.Fatal("neither a row nor a rejection")
-		}
-		for _, r := range rejected {
-			if r.Reason == "" || r.Explanation == "" {
-				t.Fatalf("rejection %+v", r)
-			}
-		}
-		show(rows.Record())
-	})
 }
