@@ -45,7 +45,6 @@ type Table struct {
 	ID       string    `json:"table_id,omitempty"`
 	Version  int64     `json:"version"` // -1: there are raw files only
 	Time     time.Time `json:"time"`    // of the version, by the lake's store
-	Listed   time.Time `json:"listed"`  // when the raw files were listed, by the program's clock
 	Files    int       `json:"files"`
 	Rows     int64     `json:"rows"`
 	Bytes    int64     `json:"bytes"`

@@ -149,7 +149,7 @@ type plan struct {
 // plan lists the raw files first and loads the table second (P14): a row that was
 // acknowledged before is in a raw file of the listing, or live in the version.
 func (r *run) plan(ctx context.Context, dataType string) (*plan, error) {
-	p := &plan{table: Table{Type: dataType, Version: -1, Listed: time.Now().UTC().Truncate(time.Millisecond)}}
+	p := &plan{table: Table{Type: dataType, Version: -1}}
 	raw, err := partition.ListRaw(ctx, r.Lake, dataType)
 	if err != nil {
 		return nil, err
