@@ -87,9 +87,12 @@ func (j *job) manifests(ctx context.Context, r *TableReport) error {
 	if j.snapshot == nil || !j.untidy(r.Commits) {
 		return nil
 	}
-	keys, err := j.staleManifests(ctx)
-	if err != nil {
-		return err
+	var keys []partition.Key
+	if !j.keptTidy(r) {
+		var err error
+		if keys, err = j.staleManifests(ctx); err != nil {
+			return err
+		}
 	}
 	for _, p := range r.Partitions {
 		if p.Outcome == Committed && len(j.snapshot.Partition(p.Key)) > 0 {

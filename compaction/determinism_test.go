@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -298,4 +299,52 @@ func (i *ingestor) seal(day partition.Day, rows *schema.Columns) {
 		Time: day.Start().UnixMicro(), Major: i.a.def.Version.Major, Writer: i.writer, Seq: i.flushed,
 	}.String(), data, sum.Metadata())
 	rows.Reset()
+}
+
+// A compactor that found the manifests in order writes those of its own days and
+// lists none; one that does not know, or whose table another has extended, looks.
+func TestManifestsAreListedOnlyWhereTheyMayBeMissing(t *testing.T) {
+	a := newArrival(t, rand.New(rand.NewPCG(1, 2)))
+	listed := func(c *compaction.Compactor) bool {
+		t.Helper()
+		if _, err := c.Run(t.Context(), []string{market}); err != nil {
+			t.Fatal(err)
+		}
+		for _, op := range a.counter.Taken() {
+			if strings.HasPrefix(op, "list metadata/") {
+				return true
+			}
+		}
+		return false
+	}
+	run := func(tidy *compaction.Tidy) bool {
+		t.Helper()
+		a.raw(quotes(fmt.Sprint("S", a.seq), 0, 3)...)
+		c := a.compactor(a.counter, sealed)
+		c.Tidy = tidy
+		return listed(c)
+	}
+	if !run(&a.tidy) {
+		t.Error("the first run did not look")
+	}
+	if run(&a.tidy) {
+		t.Error("a run after one that looked looked again")
+	}
+	if !run(nil) {
+		t.Error("a run that knows nothing did not look")
+	}
+	// Another one made a version: were its manifests written?
+	manifest := partition.Key{Type: market, Day: jan15}.ManifestName()
+	if err := a.store.Remove(t.Context(), manifest, objstore.Any); err != nil {
+		t.Fatal(err)
+	}
+	a.raw(onDay(jan15+1, quotes("ZM", 0, 3))...)
+	c := a.compactor(a.counter, sealed)
+	c.Tidy = &a.tidy
+	if !listed(c) {
+		t.Error("a run after another's version did not look")
+	}
+	if _, err := a.store.Stat(t.Context(), manifest); err != nil {
+		t.Error(err)
+	}
 }

@@ -50,3 +50,9 @@ func (j *job) untidy(commits int) bool {
 	}
 	return slices.ContainsFunc(j.raw, func(r partition.RawFile) bool { return j.snapshot.Consumed(r.Name) })
 }
+
+// keptTidy tells whether the manifests were complete at the version planned on and
+// every version since is this run's: then only its own partitions' are to be written.
+func (j *job) keptTidy(r *TableReport) bool {
+	return r.From >= 0 && j.tidy.knows(j.def.Name, r.From) && j.snapshot.Version == r.From+int64(r.Commits)
+}
