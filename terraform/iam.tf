@@ -3,12 +3,12 @@
 
 locals {
   accounts = {
-    ingestor  = "Takes messages into raw/; reads no data"
+    ingestor  = "Takes messages into raw/; reads no rows"
     compactor = "Merges raw/ into processed/; deletes no data"
     sweeper   = "Archives and deletes what the tables no longer hold"
     backfill  = "Publishes history"
     reader    = "Reads tables, not dead letters"
-    operator  = "Looks at everything, adds definitions, restores"
+    operator  = "Looks at everything, adds definitions, replays, restores"
     scheduler = "Starts the compactor and the sweeper"
   }
 
@@ -35,6 +35,7 @@ locals {
     "ingestor writes raw files"              = { who = "ingestor", bucket = "data", role = local.create, prefixes = ["raw/"] }
     "ingestor writes large dead letters"     = { who = "ingestor", bucket = "data", role = local.create, prefixes = ["payloads/"] }
     "ingestor checks that it may write"      = { who = "ingestor", bucket = "data", role = local.create, prefixes = ["metadata/write-check"] }
+    "ingestor reads large replays"           = { who = "ingestor", bucket = "data", role = local.read, prefixes = ["payloads/dead_letters/"] }
     "ingestor finds definitions"             = { who = "ingestor", bucket = "data", role = local.list }
     "ingestor reads definitions"             = { who = "ingestor", bucket = "data", role = local.read, prefixes = ["metadata/schemas/"] }
     "sweeper reads the archive"              = { who = "sweeper", bucket = "archive", role = local.read }
@@ -126,13 +127,30 @@ locals {
   subscriptions = merge(
     { for t, s in google_pubsub_subscription.ingest : t => s.name },
     { for t, s in google_pubsub_subscription.undelivered : "${t} undelivered" => s.name },
+    { for t, s in google_pubsub_subscription.replay : "${t} replay" => s.name },
     { dead_letters = google_pubsub_subscription.dead_letters.name },
   )
   topics = merge(
     { for k, t in google_pubsub_topic.data : k => t.name },
     { for k, t in google_pubsub_topic.undelivered : "${k} undelivered" => t.name },
+    { for k, t in google_pubsub_topic.replay : "${k} replay" => t.name },
     { dead_letters = google_pubsub_topic.dead_letters.name },
   )
+}
+
+# The schema of a topic that has one, by which its messages are decoded. A grant on each
+# schema would have to be made whenever somebody gives a topic another; this one lets
+# read what fields messages have, and no message.
+resource "google_project_iam_custom_role" "schemas" {
+  role_id     = replace("${var.name}_pubsub_schemas", "-", "_")
+  title       = "${var.name}: read the schemas of topics"
+  permissions = ["pubsub.schemas.get"]
+}
+
+resource "google_project_iam_member" "ingestor_reads_schemas" {
+  project = var.project
+  role    = google_project_iam_custom_role.schemas.id
+  member  = google_service_account.program["ingestor"].member
 }
 
 # The ingestor receives from every subscription, …
@@ -159,6 +177,15 @@ resource "google_pubsub_topic_iam_member" "publish" {
   topic  = google_pubsub_topic.data[each.value.topic].name
   role   = "roles/pubsub.publisher"
   member = each.value.member
+}
+
+# Operators, and nobody else, let dead letters come again (buffetctl dlq replay): the
+# ingestor believes the ids and publish times that come on these topics.
+resource "google_pubsub_topic_iam_member" "operator_replays" {
+  for_each = google_pubsub_topic.replay
+  topic    = each.value.name
+  role     = "roles/pubsub.publisher"
+  member   = google_service_account.program["operator"].member
 }
 
 # The operator sees whether all is there (buffetctl config check), and takes no message.

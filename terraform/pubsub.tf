@@ -3,6 +3,8 @@
 #   <topic> ─▶ <topic>-ingest ─▶ ingestor ─▶ (a bad record) dead-letters ─▶ dead-letters-ingest ─▶ ingestor
 #                    └─ given up ─▶ <topic>-undelivered ─▶ <topic>-undelivered-ingest
 #
+#   operator: buffetctl dlq replay ─▶ <topic>-replay ─▶ <topic>-replay-ingest ─▶ ingestor
+#
 # The same settings as `ingestor --create` gives them, save where a comment says so.
 
 locals {
@@ -23,6 +25,15 @@ resource "google_pubsub_topic" "data" {
 resource "google_pubsub_topic" "undelivered" {
   for_each     = var.data_types
   name         = "${each.value}-undelivered"
+  kms_key_name = local.topic_key
+  depends_on   = [google_project_service.used, google_kms_crypto_key_iam_member.pubsub]
+}
+
+# What operators let come again. Whoever publishes here says under which identity rows
+# are kept: nobody else gets the right to (iam.tf).
+resource "google_pubsub_topic" "replay" {
+  for_each     = var.data_types
+  name         = "${each.value}-replay"
   kms_key_name = local.topic_key
   depends_on   = [google_project_service.used, google_kms_crypto_key_iam_member.pubsub]
 }
@@ -69,8 +80,8 @@ resource "google_pubsub_subscription" "ingest" {
   lifecycle { prevent_destroy = true }
 }
 
-# No dead-letter policy here or on dead-letters-ingest: what arrives is stored, never
-# rejected, and there is nowhere further to go.
+# No dead-letter policy here, on dead-letters-ingest or on the replays': what arrives is
+# stored, never rejected, and there is nowhere further to go.
 resource "google_pubsub_subscription" "undelivered" {
   for_each = var.data_types
   name     = "${each.value}-undelivered-ingest"
@@ -80,6 +91,26 @@ resource "google_pubsub_subscription" "undelivered" {
   enable_exactly_once_delivery = false
   ack_deadline_seconds         = local.ack_deadline
   message_retention_duration   = local.longest # rare, small, and the last copy
+
+  expiration_policy { ttl = "" }
+
+  retry_policy {
+    minimum_backoff = "1s"
+    maximum_backoff = "600s"
+  }
+
+  lifecycle { prevent_destroy = true }
+}
+
+resource "google_pubsub_subscription" "replay" {
+  for_each = var.data_types
+  name     = "${each.value}-replay-ingest"
+  topic    = google_pubsub_topic.replay[each.key].id
+
+  enable_message_ordering      = false
+  enable_exactly_once_delivery = false
+  ack_deadline_seconds         = local.ack_deadline
+  message_retention_duration   = local.week # the letters stay in the lake
 
   expiration_policy { ttl = "" }
 

@@ -21,6 +21,7 @@ locals {
     MEMORY_BUDGET  = "${floor(var.ingestor_memory_mib / 4)}MiB"
     GOMEMLIMIT     = "${floor(var.ingestor_memory_mib * 0.9)}MiB"
     LISTEN_ADDR    = ":${local.health_port}"
+    REPLAY         = "true"
     DRAIN_DEADLINE = "8s" # Cloud Run kills 10 s after SIGTERM; what is not durable by then is delivered again
   }, var.ingestor_env)
 

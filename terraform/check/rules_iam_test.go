@@ -11,6 +11,7 @@ const (
 	removeRole  = "google_project_iam_custom_role.remove.id"
 	lookRole    = "google_project_iam_custom_role.look.id"
 	consumeRole = "google_project_iam_custom_role.consume.id"
+	schemasRole = "google_project_iam_custom_role.schemas.id"
 )
 
 func grants(m *module) []string {
@@ -19,13 +20,14 @@ func grants(m *module) []string {
 		"roles/storage.objectCreator": true, "roles/storage.objectViewer": true, "roles/storage.objectUser": true,
 		"roles/pubsub.publisher": true, "roles/pubsub.subscriber": true, "roles/cloudkms.cryptoKeyEncrypterDecrypter": true,
 		"roles/iam.serviceAccountTokenCreator": true, "roles/run.invoker": true,
-		listRole: true, removeRole: true, consumeRole: true, lookRole: true,
+		listRole: true, removeRole: true, consumeRole: true, lookRole: true, schemasRole: true,
 	}
 	for _, r := range m.resources {
 		if role := r.value("role"); !role.IsNull() {
 			c.unless(narrow[text(role)], "%s: role %s is not one of those weighed here", r.address, text(role))
 		}
-		c.unless(r.kind != "google_project_iam_member" && r.kind != "google_service_account_key", "%s: no right to the whole project, no key file", r.address)
+		schemas := r.kind == "google_project_iam_member" && r.node().text("role") == schemasRole && program(r.node().text("member")) == "ingestor"
+		c.unless(schemas || r.kind != "google_project_iam_member" && r.kind != "google_service_account_key", "%s: no right to the whole project, no key file", r.address)
 	}
 	for _, r := range m.of("google_storage_bucket_iam_member") {
 		n := r.node()
@@ -41,7 +43,7 @@ func grants(m *module) []string {
 		}
 		if who == "ingestor" && restricted {
 			expression := n.block("condition").text("expression")
-			c.unless(role == "roles/storage.objectCreator" || strings.Contains(expression, "/objects/metadata/schemas/"), "%s: the ingestor reads no data", r.address)
+			c.unless(role == "roles/storage.objectCreator" || strings.Contains(expression, "/objects/metadata/schemas/") || strings.Contains(expression, "/objects/payloads/dead_letters/"), "%s: the ingestor reads no data", r.address)
 		}
 		if who == "reader" && restricted {
 			c.unless(!strings.Contains(n.block("condition").text("expression"), "dead_letters"), "%s: dead letters are not for readers", r.address)
@@ -74,6 +76,25 @@ func delivery(m *module) []string {
 		n := r.node()
 		c.unless(n.text("member") != ingestor || n.text("topic") == "google_pubsub_topic.dead_letters.name", "%s: the ingestor publishes data", r.address)
 	}
+	for _, t := range m.of("google_pubsub_topic") {
+		if !strings.HasPrefix(t.address, "google_pubsub_topic.replay[") {
+			continue
+		}
+		may := []string{}
+		for _, r := range m.of("google_pubsub_topic_iam_member") {
+			if n := r.node(); n.text("topic") == t.address+".name" && n.text("role") == "roles/pubsub.publisher" {
+				may = append(may, n.text("member"))
+			}
+		}
+		c.unless(slices.Equal(may, []string{operator}), "%s: %q may publish, want the operator alone", t.address, may)
+	}
+	c.unless(slices.ContainsFunc(m.of("google_project_iam_custom_role"), func(r resource) bool {
+		p := r.node().value("permissions")
+		return r.address+".id" == schemasRole && p.LengthInt() == 1 && p.AsValueSlice()[0].AsString() == "pubsub.schemas.get"
+	}), "the role of schemas lets more be done, or other things, than pubsub.schemas.get")
+	c.unless(slices.ContainsFunc(m.of("google_project_iam_member"), func(r resource) bool {
+		return r.node().text("role") == schemasRole && r.node().text("member") == ingestor
+	}), "the ingestor may not read the schemas of topics")
 	c.unless(m.granted("google_pubsub_topic_iam_member", "topic", "google_pubsub_topic.dead_letters.name", "roles/pubsub.publisher", ingestor), "the ingestor may not publish dead letters")
 	return c
 }

@@ -63,6 +63,11 @@ func TestRulesFindMistakes(t *testing.T) {
 		{"an ingestor that cannot receive", grant, "iam.tf", "{ dead_letters = google_pubsub_subscription.dead_letters.name },", "", "google_pubsub_subscription.dead_letters: the ingestor may not receive"},
 		{"an operator that cannot look at subscriptions", grant, "iam.tf", `"${t} undelivered" => s.name }`, `"${t} undelivered" => "x" }`, "google_pubsub_subscription.undelivered[forecasts]: the operator may not look"},
 		{"an operator that cannot look at topics", grant, "iam.tf", "{ for k, t in google_pubsub_topic.data : k => t.name },", "", "google_pubsub_topic.data[forecasts]: the operator may not look"},
+		{"publishers replay", grant, "iam.tf", "topic  = google_pubsub_topic.data[each.value.topic].name", "topic  = google_pubsub_topic.replay[each.value.topic].name", "want the operator alone"},
+		{"nobody replays", grant, "iam.tf", "for_each = google_pubsub_topic.replay", "for_each = google_pubsub_topic.undelivered", "want the operator alone"},
+		{"a schemas role that does more", grant, "iam.tf", `["pubsub.schemas.get"]`, `["pubsub.schemas.get", "pubsub.schemas.delete"]`, "the role of schemas"},
+		{"another role in the whole project", grant, "iam.tf", "role    = google_project_iam_custom_role.schemas.id", "role    = google_project_iam_custom_role.consume.id", "no right to the whole project"},
+		{"replays of another name", topic, "pubsub.tf", `-replay"`, `-again"`, "topics are"},
 		{"an ingestor that cannot reject", grant, "iam.tf", "topic  = google_pubsub_topic.dead_letters.name", `topic = google_pubsub_topic.data["forecasts"].name`, "may not publish dead letters"},
 
 		{"a condition on another bucket", condition, "iam.tf", `local.buckets[condition.value.bucket]}/objects`, `local.buckets["temp"]}/objects`, "condition on bucket temp"},

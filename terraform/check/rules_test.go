@@ -127,7 +127,7 @@ func topics(m *module) []string {
 			want = append(want, topic)
 			continue
 		}
-		want = append(want, topic, topic+undeliveredSuffix(m))
+		want = append(want, topic, topic+suffix(m, "undelivered.go", "UndeliveredSuffix"), topic+suffix(m, "replay.go", "ReplaySuffix"))
 		c.unless(m.resources["google_pubsub_topic.data["+dataType+"]"].body != nil, "data_types lacks %s", dataType)
 	}
 	for _, t := range m.of("google_pubsub_topic") {
@@ -139,12 +139,12 @@ func topics(m *module) []string {
 	return c
 }
 
-// undeliveredSuffix is what the ingestor puts behind a topic's name.
-func undeliveredSuffix(m *module) string {
-	text, err := os.ReadFile("../../deadletter/undelivered.go")
-	match := regexp.MustCompile(`UndeliveredSuffix\s*=\s*"([^"]+)"`).FindSubmatch(text)
+// suffix is what the ingestor puts behind a topic's name.
+func suffix(m *module, file, constant string) string {
+	text, err := os.ReadFile("../../deadletter/" + file)
+	match := regexp.MustCompile(constant + `\s*=\s*"([^"]+)"`).FindSubmatch(text)
 	if match == nil {
-		m.t.Fatalf("no UndeliveredSuffix in package deadletter: %v", err)
+		m.t.Fatalf("no %s in package deadletter: %v", constant, err)
 	}
 	return string(match[1])
 }
