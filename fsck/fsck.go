@@ -114,6 +114,7 @@ type check struct {
 	root     string
 	raw      []partition.RawFile
 	snapshot *partition.Snapshot
+	events   *events
 }
 
 func (c *check) run(ctx context.Context) {
@@ -271,6 +272,8 @@ func (c *check) rows(ctx context.Context) {
 	}
 	slices.SortFunc(keys, partition.Key.Compare)
 	keys = slices.Compact(keys)
+	c.events = newEvents()
+	defer c.eventIDs(ctx)
 	for i, key := range keys {
 		if ctx.Err() != nil {
 			return
@@ -296,6 +299,7 @@ func (c *check) day(ctx context.Context, key partition.Key) {
 		if rec != nil {
 			c.report.Rows += rec.NumRows()
 			c.bounds(files[i], rec)
+			c.events.take(key, rec, c.def)
 		}
 	}
 	if len(bad) > 0 {
