@@ -2,7 +2,10 @@ package schema
 
 import (
 	"fmt"
+	"os"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -14,6 +17,8 @@ type oddInput struct {
 	what  string
 	cases []oddCase
 	also  []string // "folder TestName": where what other rooms do about it is tested
+
+	differs bool // from the plain outcome: docs/adr/008-odd-inputs.md says why
 }
 
 // An oddCase is one message and its outcome: rows, or rejections, or both.
@@ -140,5 +145,23 @@ func TestEveryNumberedInputIsThereOnce(t *testing.T) {
 	}
 	if len(times) != 61 { // and 0
 		t.Errorf("%d numbers", len(times)-1)
+	}
+}
+
+// What differs from the plain outcome is explained, and nothing else is.
+func TestEveryDifferenceIsExplained(t *testing.T) {
+	text, err := os.ReadFile("../docs/adr/008-odd-inputs.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	explained := map[int]bool{}
+	for _, match := range regexp.MustCompile(`(?m)^\| \*\*(\d+)\*\* `).FindAllSubmatch(text, -1) {
+		n, _ := strconv.Atoi(string(match[1]))
+		explained[n] = true
+	}
+	for _, in := range oddInputs(t) {
+		if in.differs != explained[in.n] {
+			t.Errorf("%d %s: differs %v, explained %v", in.n, in.what, in.differs, explained[in.n])
+		}
 	}
 }

@@ -14,7 +14,7 @@ const (
 	UnsupportedEncoding    Reason = "unsupported_encoding"     // content_encoding names a compression this decoder does not read
 	CorruptEncoding        Reason = "corrupt_encoding"         // content_encoding lies, or the compressed bytes are damaged or cut off
 	DecompressionBomb      Reason = "decompression_bomb"       // inflates beyond MaxInflatedBytes or MaxInflation
-	UnknownSchemaVersion   Reason = "unknown_schema_version"   // schema_version is not a version this definition can judge
+	UnknownSchemaVersion   Reason = "unknown_schema_version"   // neither schema_version nor googclient_schemarevisionid names what this definition can judge by
 	WrongDataType          Reason = "wrong_data_type"          // the message says it is of another data type
 	BadAttribute           Reason = "bad_attribute"            // an attribute that takes part in the identity cannot be read
 )
