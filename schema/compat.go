@@ -116,6 +116,13 @@ func (c *comparison) record() {
 			c.breaks(Full, "", p.because, "%s %q became %q", p.name, p.from, p.to)
 		}
 	}
+	switch from, to := c.from.NaturalKeyNames(), c.to.NaturalKeyNames(); {
+	case from == "" && to != "":
+		c.note("", "bb.natural_key declared (%s): rows that were corrected are marked as superseded, in the rows that are there too", to)
+		c.changes[len(c.changes)-1].Addition = true
+	case from != to:
+		c.breaks(Full, "", "rows that are stored are marked by the old key; make it a data type of its own", "bb.natural_key (%s) became (%s)", from, to)
+	}
 	if c.to.WindowFrom > c.from.WindowFrom || c.to.WindowDays < c.from.WindowDays {
 		c.breaks(Backward, "", "records that were accepted are rejected: widen the window only", "bb.window became narrower")
 	}

@@ -1,5 +1,7 @@
 package schema
 
+import "strings"
+
 // A Definition is one version of one data type: its fields, the rules a row must
 // keep, and where its rows belong. It is read-only once parsed and may be shared
 // by goroutines.
@@ -15,6 +17,11 @@ type Definition struct {
 
 	SymbolField int // index of the field rows are sorted and pruned by
 	TimeField   int // index of the event time: a Timestamp or a Date; its UTC day is the partition
+
+	// NaturalKey are the indexes of the fields, SymbolField and TimeField among them,
+	// that rows which correct each other have in common; none: no row corrects another.
+	// The latest is the current one, see package columnar.
+	NaturalKey []int
 
 	Rules []Rule // in the order they are tried
 
@@ -91,6 +98,9 @@ var systemFields = []Field{
 	{Name: ColFlags, Kind: Int64, Required: true, Doc: "bit set of the flagging rules the row met"},
 }
 
+// supersededField is the system column after those, where there is a natural key.
+var supersededField = Field{Name: ColSupersededAt, Kind: Timestamp, Doc: "publish time of the row that took this one's place; null: it is the current one"}
+
 // Offsets of the system columns from Definition.Own.
 const (
 	sysID = iota
@@ -110,4 +120,23 @@ func (d *Definition) index() {
 		}
 	}
 	d.words = (len(d.Fields) + 63) / 64
+}
+
+// Superseded is the index of the column _superseded_at, -1 where no natural key is
+// declared.
+func (d *Definition) Superseded() int {
+	if len(d.NaturalKey) == 0 {
+		return -1
+	}
+	return d.Own + len(systemFields)
+}
+
+// NaturalKeyNames are the natural key's fields, as files are tagged with them:
+// "symbol,timestamp"; "" without one.
+func (d *Definition) NaturalKeyNames() string {
+	names := make([]string, len(d.NaturalKey))
+	for i, f := range d.NaturalKey {
+		names[i] = d.Fields[f].Name
+	}
+	return strings.Join(names, ",")
 }

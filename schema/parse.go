@@ -48,6 +48,7 @@ type recordText struct {
 	Category  string            `json:"bb.category"`
 	Symbol    string            `json:"bb.symbol"`
 	EventTime string            `json:"bb.event_time"`
+	Key       []string          `json:"bb.natural_key"`
 	Window    *struct {
 		From string `json:"from"`
 		Days *int   `json:"days_after_publish"`
@@ -67,7 +68,7 @@ func (p *parser) record(avsc []byte) {
 		p.problem("%w", err)
 		return
 	}
-	p.knownProperties("record", avsc, "version", "topic", "category", "symbol", "event_time", "window", "rules")
+	p.knownProperties("record", avsc, "version", "topic", "category", "symbol", "event_time", "natural_key", "window", "rules")
 	d := p.def
 	d.Name, d.Doc, d.Topic, d.Category = r.Name, r.Doc, r.Topic, r.Category
 	var err error
@@ -84,13 +85,17 @@ func (p *parser) record(avsc []byte) {
 	}
 	d.Own = len(d.Fields)
 	d.Fields = append(d.Fields, systemFields...)
+	if r.Key != nil {
+		d.Fields = append(d.Fields, supersededField)
+	}
 	d.index()
 	if len(d.Fields) > MaxFields {
-		p.problem("%d fields: at most %d are supported", d.Own, MaxFields-len(systemFields))
+		p.problem("%d fields: at most %d are supported", d.Own, MaxFields-len(d.Fields)+d.Own)
 		return
 	}
 	p.uniqueNames()
 	p.roles(&r)
+	p.naturalKey(&r)
 	p.window(&r)
 	p.rules(&r)
 }
@@ -153,6 +158,36 @@ func (p *parser) roles(r *recordText) {
 	}
 	p.def.SymbolField = role("bb.symbol", r.Symbol, String)
 	p.def.TimeField = role("bb.event_time", r.EventTime, Timestamp, Date)
+}
+
+// naturalKey finds its fields. Rows of one key lie beside each other in one
+// partition, since the symbol and the event time are part of it.
+func (p *parser) naturalKey(r *recordText) {
+	const property = "bb.natural_key"
+	if r.Key == nil {
+		return
+	}
+	for _, name := range r.Key {
+		i := p.def.Field(name)
+		switch {
+		case i < 0 || i >= p.def.Own || p.def.Fields[i].Name != name:
+			p.problem("%s: no field %q", property, name)
+		case slices.Contains(p.def.NaturalKey, i):
+			p.problem("%s: field %s is named twice", property, name)
+		case !p.def.Fields[i].Required:
+			p.problem("%s: field %s must not be nullable: no value is no key", property, name)
+		case p.def.Fields[i].Kind == Float64 || p.def.Fields[i].Kind == Binary:
+			p.problem("%s: field %s is of the wrong type: a key is text, a number that is exact, a time or a boolean", property, name)
+		default:
+			p.def.NaturalKey = append(p.def.NaturalKey, i)
+		}
+	}
+	if !slices.Contains(p.def.NaturalKey, p.def.TimeField) {
+		p.problem("%s: the event time, %s, must be part of it: rows of one key lie in one partition", property, r.EventTime)
+	}
+	if !slices.Contains(p.def.NaturalKey, p.def.SymbolField) {
+		p.problem("%s: the symbol, %s, must be part of it: rows of one key lie beside each other", property, r.Symbol)
+	}
 }
 
 // The window of event times where the definition does not say.

@@ -59,6 +59,7 @@ const (
 	ColPublishedAt   = "_published_at"   // Timestamp
 	ColSchemaVersion = "_schema_version" // String: the revision the row was judged by
 	ColFlags         = "_flags"          // Int64: bit set of flagging rules
+	ColSupersededAt  = "_superseded_at"  // Timestamp, only where a natural key is declared: null in the current row of a key
 )
 
 // A Level says how forgiving validation is.
