@@ -23,6 +23,8 @@ import (
 // the tries of all.
 type bucket struct {
 	objstore.Store
+	raw     objstore.Store // without the wrappers
+	retry   objstore.RetryPolicy
 	breaker *objstore.Breaker
 	close   func() error
 }
@@ -41,8 +43,9 @@ func openBucket(ctx context.Context, c Config, setting, use string) (*bucket, er
 	if err := telemetry.ObserveBreaker(use, breaker); err != nil {
 		return nil, errors.Join(err, closeStore())
 	}
-	retried := objstore.Retry(breaker, objstore.RetryPolicy{Attempts: c.RetryAttempts, Timeout: c.Timeout})
-	return &bucket{Store: telemetry.Store(retried, use), breaker: breaker, close: closeStore}, nil
+	policy := objstore.RetryPolicy{Attempts: c.RetryAttempts, Timeout: c.Timeout}
+	retried := objstore.Retry(breaker, policy)
+	return &bucket{Store: telemetry.Store(retried, use), raw: store, retry: policy, breaker: breaker, close: closeStore}, nil
 }
 
 func logChange(log *zap.Logger, bucket string) func(from, to objstore.State, last error) {

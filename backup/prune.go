@@ -42,7 +42,7 @@ type PruneReport struct {
 	Backups    []string // ids of those that go
 	Objects    int      // deleted
 	Bytes      int64
-	Waiting    int // objects that no manifest names, whose grace has not passed
+	Waiting    int // objects that no kept manifest names, whose grace has not passed
 	WaitingSum int64
 	Old        int // pruned manifests that were waited for, and are gone now
 }
@@ -61,14 +61,15 @@ func (p *Prune) Run(ctx context.Context) (PruneReport, error) {
 }
 
 func (p *Prune) run(ctx context.Context, r *PruneReport) error {
+	// The time comes first: whatever was made long before it is seen below.
+	now, err := p.now(ctx)
+	if err != nil {
+		return err
+	}
 	// A manifest that cannot be read ends it: nobody knows what it names.
 	all, err := All(ctx, p.Vault)
 	if err != nil {
 		return fmt.Errorf("%w; nothing is deleted while it cannot be read: restore or delete that manifest by hand", err)
-	}
-	now, err := p.now(ctx, all)
-	if err != nil {
-		return err
 	}
 	keep, drop := p.split(all, now)
 	r.Kept = len(keep)
@@ -89,19 +90,22 @@ func (p *Prune) run(ctx context.Context, r *PruneReport) error {
 			return err
 		}
 	}
-	named := map[string]bool{}
-	for _, m := range append(keep, drop...) {
+	named, waiting := map[string]bool{}, map[string]bool{}
+	for _, m := range keep {
 		name(named, m)
+	}
+	for _, m := range drop {
+		name(waiting, m)
 	}
 	var done []prunedManifest
 	for _, old := range pruned {
 		if now.Sub(old.object.Created) < Grace {
-			name(named, old.manifest)
+			name(waiting, old.manifest)
 		} else {
 			done = append(done, old)
 		}
 	}
-	if err := p.sweep(ctx, r, named, now); err != nil {
+	if err := p.sweep(ctx, r, named, waiting, now); err != nil {
 		return err
 	}
 	r.Old = len(done)
@@ -145,12 +149,17 @@ func (p *Prune) split(all []*Manifest, now time.Time) (keep, drop []*Manifest) {
 
 // now is the store's time. A dry run makes nothing, and takes the newest that it
 // knows of: less is old then, never more.
-func (p *Prune) now(ctx context.Context, all []*Manifest) (time.Time, error) {
+func (p *Prune) now(ctx context.Context) (time.Time, error) {
 	if p.DryRun {
 		newest := time.Time{}
-		for _, m := range all {
-			if m.Made.After(newest) {
-				newest = m.Made
+		for _, prefix := range []string{manifestRoot, auditRoot} {
+			for o, err := range p.Vault.List(ctx, prefix, "") {
+				if err != nil {
+					return newest, err
+				}
+				if o.Created.After(newest) {
+					newest = o.Created
+				}
 			}
 		}
 		return newest, nil
@@ -217,7 +226,8 @@ func (p *Prune) move(ctx context.Context, m *Manifest) error {
 	if err != nil {
 		return err
 	}
-	if _, err = p.Vault.Create(ctx, prunedRoot+m.ID+manifestEnd, data, nil); err != nil && !errors.Is(err, objstore.ErrExist) {
+	// Replaced where a prune that was killed left one: the grace begins now.
+	if _, err = p.Vault.Replace(ctx, prunedRoot+m.ID+manifestEnd, data, nil, objstore.Any); err != nil {
 		return err
 	}
 	if err := p.Vault.Remove(ctx, from, o.Generation); err != nil && !errors.Is(err, objstore.ErrNotExist) {
@@ -227,7 +237,7 @@ func (p *Prune) move(ctx context.Context, m *Manifest) error {
 }
 
 // sweep deletes what nobody names, once it is old enough.
-func (p *Prune) sweep(ctx context.Context, r *PruneReport, named map[string]bool, now time.Time) error {
+func (p *Prune) sweep(ctx context.Context, r *PruneReport, named, waiting map[string]bool, now time.Time) error {
 	var due []objstore.Object
 	for o, err := range p.Vault.List(ctx, root, "") {
 		if err != nil {
@@ -236,7 +246,7 @@ func (p *Prune) sweep(ctx context.Context, r *PruneReport, named map[string]bool
 		_, _, isObject := splitObject(o.Name)
 		switch {
 		case named[o.Name]:
-		case now.Sub(o.Created) < Grace:
+		case waiting[o.Name] || now.Sub(o.Created) < Grace:
 			if isObject {
 				r.Waiting++
 				r.WaitingSum += o.Size

@@ -57,6 +57,13 @@ type retrying struct {
 	policy RetryPolicy
 }
 
+// Do tries as Retry does: what try did not finish is tried again, answers that are
+// final are not. It is for operations that a Store lacks and that may be repeated.
+func (p RetryPolicy) Do(ctx context.Context, try func(context.Context) error) error {
+	p = p.withDefaults()
+	return p.do(ctx, try)
+}
+
 // List implements Reader.
 func (r *retrying) List(ctx context.Context, prefix, after string) iter.Seq2[Object, error] {
 	return func(yield func(Object, error) bool) {
