@@ -21,7 +21,7 @@ func (j *job) restoreInPlace(ctx context.Context, mend bool) error {
 	if err != nil && !recoverable(err) {
 		return err
 	}
-	if err != nil || head.Version < j.in.Version {
+	if err != nil && !errors.Is(err, partition.ErrNoTable) || err == nil && head.Version < j.in.Version {
 		if failed := j.mendLog(ctx, err != nil); failed != nil {
 			return failed
 		}
@@ -29,10 +29,13 @@ func (j *job) restoreInPlace(ctx context.Context, mend bool) error {
 			return err
 		}
 	}
+	if err == nil {
+		err = j.cut(ctx, head)
+	}
+	if err != nil && mend {
+		return fmt.Errorf("its log cannot be mended from this backup: %w; go back to version %d: --version %d instead of --mend", err, j.in.Version, j.in.Version)
+	}
 	if err != nil {
-		if mend {
-			return fmt.Errorf("its log cannot be mended from any backup: %w; go back to version %d: --version %d instead of --mend", err, j.in.Version, j.in.Version)
-		}
 		return j.takeOver(ctx, raw)
 	}
 	if head.ID != j.in.ID {
@@ -42,6 +45,21 @@ func (j *job) restoreInPlace(ctx context.Context, mend bool) error {
 		return j.mend(ctx, raw, head)
 	}
 	return j.revert(ctx, raw, head)
+}
+
+// cut says whether the log certainly went further than its head: files are there that
+// were planned on later versions.
+func (j *job) cut(ctx context.Context, head *partition.Snapshot) error {
+	t, err := j.look(ctx)
+	if err != nil {
+		return err
+	}
+	for name := range t.data {
+		if parsed, err := partition.ParseProcessedName(name); err == nil && parsed.Planned > head.Version {
+			return fmt.Errorf("the log ends at version %d, and %s was planned on version %d: %w", head.Version, name, parsed.Planned, partition.ErrDamaged)
+		}
+	}
+	return nil
 }
 
 // recoverable tells whether a log that could not be read is what a restore is for.
@@ -234,6 +252,17 @@ func (j *job) mendRaw(ctx context.Context, raw []partition.RawFile, head *partit
 	for _, e := range j.m.Under(partition.RawRoot(j.dataType)) {
 		if !head.Consumed(e.Name) {
 			entries = append(entries, e)
+		}
+	}
+	for _, f := range raw {
+		if _, ok := j.m.Entry(f.Name); ok || head.Consumed(f.Name) {
+			continue
+		}
+		for _, m := range j.allManifests(ctx) {
+			if e, ok := m.Entry(f.Name); ok {
+				entries = append(entries, e) // another backup can tell whether it is damaged
+				break
+			}
 		}
 	}
 	return j.putAll(ctx, "raw files", entries)

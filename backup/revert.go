@@ -170,6 +170,9 @@ func (j *job) takeOver(ctx context.Context, raw []partition.RawFile) error {
 			again.unknown = append(again.unknown, o)
 		}
 	}
+	if err := j.mendRaw(ctx, raw, j.state); err != nil {
+		return err
+	}
 	if err := j.comeAgain(ctx, above, again); err != nil {
 		return err
 	}
