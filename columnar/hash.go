@@ -8,6 +8,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/cespare/xxhash/v2"
+
+	"github.com/buffetbot/ingest/schema"
 )
 
 // The row hash is part of the format: it is stored in footers and logs, so it
@@ -38,13 +40,17 @@ func hashString(b []byte, d *xxhash.Digest) SetHash {
 }
 
 // RowHashes appends one hash per row of rec to dst. A row's hash depends on its
-// values and the names of their columns alone. Records have all columns of their
+// values and the names of their columns alone; _superseded_at is not one of them,
+// since it changes when another row comes. Records have all columns of their
 // definition, or the hashes are those of other rows.
 func RowHashes(rec arrow.RecordBatch, dst []SetHash) []SetHash {
 	start := len(dst)
 	dst = append(dst, make([]SetHash, rec.NumRows())...)
 	rows := dst[start:]
 	for i := range int(rec.NumCols()) {
+		if rec.ColumnName(i) == schema.ColSupersededAt {
+			continue // says something of other rows
+		}
 		h := newCellHasher(rec.ColumnName(i))
 		h.column(rec.Column(i), rows)
 	}
