@@ -52,6 +52,9 @@ func (l *lake) backup() *backup.Manifest {
 	if err != nil {
 		l.t.Fatal(err)
 	}
+	if m, err = backup.Open(context.Background(), l.vault, m.ID); err != nil {
+		l.t.Fatal(err)
+	}
 	findings, err := (&backup.Verify{Vault: l.vault, Deep: true}).Backup(context.Background(), m)
 	if err != nil || len(findings) > 0 {
 		l.t.Fatalf("verify: %v, %+v", err, findings)

@@ -132,7 +132,10 @@ func (m *Manifest) encode() ([]byte, error) {
 			return nil, err
 		}
 	}
-	return out.Bytes(), errors.Join(z.Close(), nil)
+	if err := z.Close(); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
 }
 
 // decode reads a manifest.
