@@ -30,18 +30,18 @@ func Supersede(rec arrow.RecordBatch, def *schema.Definition) (arrow.RecordBatch
 	if err := check(rec, def); err != nil {
 		return nil, fmt.Errorf("supersede: %w", err)
 	}
-	by := SupersededBy(rec, def)
+	by := SupersededBy(rec.Column, int(rec.NumRows()), def)
 	if by == nil && rec.Column(column).NullN() == rec.Column(column).Len() {
 		return rec, nil
 	}
-	b := newTimestamps(rec.Column(column).DataType(), int(rec.NumRows()), by)
+	b := Timestamps(rec.Column(column).DataType(), int(rec.NumRows()), by)
 	columns := slices.Clone(rec.Columns())
 	columns[column] = b
 	return array.NewRecordBatch(rec.Schema(), columns, rec.NumRows()), nil
 }
 
-// newTimestamps are the values at the rows that have one, null at the others.
-func newTimestamps(dt arrow.DataType, rows int, values map[int]int64) arrow.Array {
+// Timestamps are the values, in µs, at the rows that have one, and null at the others.
+func Timestamps(dt arrow.DataType, rows int, values map[int]int64) arrow.Array {
 	words, valid := make([]int64, rows), make([]byte, (rows+7)/8)
 	for row, v := range values {
 		words[row] = v
@@ -50,17 +50,18 @@ func newTimestamps(dt arrow.DataType, rows int, values map[int]int64) arrow.Arra
 	return newArray(dt, rows, rows-len(values), nil, valid, arrow.Int64Traits.CastToBytes(words))
 }
 
-// SupersededBy gives, of the sorted rows that another row of rec supersedes, the
-// publish time of the next of their key, in µs, as Supersede does. nil: there are none.
-func SupersededBy(rec arrow.RecordBatch, def *schema.Definition) map[int]int64 {
-	if len(def.NaturalKey) == 0 || rec.NumRows() < 2 {
+// SupersededBy gives, of the sorted rows that another of them supersedes, the
+// publish time of the next of their key, in µs, as Supersede does. nil: there are
+// none. column gives the values of a field of def, by its index: of those of the key,
+// _id, _index and _published_at.
+func SupersededBy(column func(field int) arrow.Array, rows int, def *schema.Definition) map[int]int64 {
+	if len(def.NaturalKey) == 0 || rows < 2 {
 		return nil
 	}
-	s := newSuperseder(rec, def)
-	n := int(rec.NumRows())
-	for from := 0; from < n; {
+	s := newSuperseder(column, def)
+	for from := 0; from < rows; {
 		to := from + 1
-		for to < n && s.samePlace(from, to) {
+		for to < rows && s.samePlace(from, to) {
 			to++
 		}
 		if to-from > 1 {
@@ -83,19 +84,19 @@ type superseder struct {
 	by         map[int]int64
 }
 
-func newSuperseder(rec arrow.RecordBatch, def *schema.Definition) *superseder {
+func newSuperseder(column func(int) arrow.Array, def *schema.Definition) *superseder {
 	s := &superseder{
-		symbol:    stringsOf(rec.Column(def.SymbolField).(*array.Dictionary)),
-		id:        stringsOf(rec.Column(def.Own).(*array.Dictionary)),
-		times:     eventTimes(rec.Column(def.TimeField)),
-		index:     rec.Column(def.Own + 1).(*array.Int32),
-		published: rec.Column(def.Own + 2).(*array.Timestamp),
+		symbol:    stringsOf(column(def.SymbolField).(*array.Dictionary)),
+		id:        stringsOf(column(def.Own).(*array.Dictionary)),
+		times:     eventTimes(column(def.TimeField)),
+		index:     column(def.Own + 1).(*array.Int32),
+		published: column(def.Own + 2).(*array.Timestamp),
 	}
 	s.present = []arrow.Array{s.published}
 	for _, f := range def.NaturalKey {
-		s.present = append(s.present, rec.Column(f))
+		s.present = append(s.present, column(f))
 		if f != def.SymbolField && f != def.TimeField {
-			s.rest = append(s.rest, comparing(rec.Column(f)))
+			s.rest = append(s.rest, comparing(column(f)))
 		}
 	}
 	return s

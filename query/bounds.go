@@ -37,6 +37,8 @@ func (c *condition) mayHold(d described) bool {
 		return false
 	case c.null:
 		return b.nulls != 0
+	case c.orNull && b.nulls != 0:
+		return true
 	case b.nulls >= 0 && b.nulls == rows: // nothing but nulls
 		return false
 	case c.notNull || !b.known:

@@ -2,6 +2,7 @@ package query
 
 import (
 	"cmp"
+	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -47,6 +48,15 @@ func apply(conditions []condition, rec arrow.RecordBatch, position []int) (m mas
 
 // and clears the rows of m that do not satisfy c.
 func (c *condition) and(m mask, arr arrow.Array) {
+	if c.orNull && arr.NullN() > 0 {
+		strict, holds := *c, slices.Clone(m)
+		strict.orNull = false
+		strict.and(holds, arr)
+		for i := range m {
+			m[i] = m[i] && (holds[i] || arr.IsNull(i))
+		}
+		return
+	}
 	if c.null || c.notNull {
 		for i := range m {
 			m[i] = m[i] && arr.IsNull(i) == c.null

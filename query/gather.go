@@ -9,6 +9,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/bitutil"
 	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/buffetbot/ingest/schema"
 )
 
 // A run is rows [from, to) of record src.
@@ -167,10 +169,11 @@ func gatherDictionary(dt arrow.DataType, arrs []arrow.Array, runs []run, rows in
 	return array.MakeFromData(all), nil
 }
 
-// sameRow tells whether two rows of records of one schema are equal.
+// sameRow tells whether two rows of records of one schema are equal. Whether they
+// are superseded is not theirs to say.
 func sameRow(a arrow.RecordBatch, i int, b arrow.RecordBatch, j int) bool {
 	for c := range int(a.NumCols()) {
-		if !sameCell(a.Column(c), i, b.Column(c), j) {
+		if a.ColumnName(c) != schema.ColSupersededAt && !sameCell(a.Column(c), i, b.Column(c), j) {
 			return false
 		}
 	}

@@ -209,7 +209,7 @@ func (s *scan) loadPiece(p *piece) error {
 	cols := s.columns(p.in)
 	s.result.RowsRead += rec.NumRows()
 	p.rec = rec
-	p.mask, p.row, p.end = apply(s.q.conditions, rec, cols.position)
+	p.mask, p.row, p.end = apply(s.decided(p.in), rec, cols.position)
 	if p.in.keyed {
 		p.keys = keysOf(p.in.day, rec, cols.identity)
 		s.skipGiven(p)

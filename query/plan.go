@@ -51,6 +51,10 @@ type input struct {
 	// identity once as processed files do, its rows need no comparison.
 	keyed bool
 
+	// marked: its rows say themselves whether they are superseded, which they do
+	// truly where no raw object is of their day. Without a natural key all do.
+	marked bool
+
 	// settled: no other input holds an identity of this one, so that whether a
 	// row is in the result is decided by its own values alone.
 	settled bool
@@ -207,7 +211,7 @@ func (p *Plan) arrange() {
 	slices.SortFunc(p.inputs, func(a, b *input) int {
 		return cmp.Or(cmp.Compare(a.day, b.day), comparePlaces(a.lo, b.lo), cmp.Compare(a.name, b.name))
 	})
-	relate(p.inputs)
+	relate(p.inputs, p.q.corrects)
 	p.inputs = slices.DeleteFunc(p.inputs, func(in *input) bool {
 		for i := range p.q.conditions {
 			if c := &p.q.conditions[i]; in.settled && !c.mayHold(in) {
@@ -217,13 +221,14 @@ func (p *Plan) arrange() {
 		}
 		return false
 	})
-	relate(p.inputs)
+	relate(p.inputs, p.q.corrects)
 }
 
 // relate sets keyed and settled of inputs that are in order. Processed files
 // share no identity with each other, so only raw objects unsettle; but rows of
-// overlapping files have to be put in order.
-func relate(inputs []*input) {
+// overlapping files have to be put in order. Where rows correct each other a day is
+// settled as a whole or not at all.
+func relate(inputs []*input, corrects bool) {
 	for len(inputs) > 0 {
 		n := 1
 		for n < len(inputs) && inputs[n].day == inputs[0].day {
@@ -232,8 +237,9 @@ func relate(inputs []*input) {
 		day := inputs[:n]
 		inputs = inputs[n:]
 		anyRaw := slices.ContainsFunc(day, func(in *input) bool { return in.raw })
+		settled := !corrects || !anyRaw && !slices.ContainsFunc(day, func(in *input) bool { return !in.marked })
 		for _, in := range day {
-			in.keyed, in.settled = anyRaw, !in.raw
+			in.keyed, in.settled = anyRaw, !in.raw && settled
 		}
 		for i, a := range day {
 			for _, b := range day[i+1:] {
@@ -266,7 +272,7 @@ func comparePlaces(a, b place) int {
 
 func processedInput(def *schema.Definition, f partition.File) *input {
 	in := &input{def: def, name: f.ObjectName(), day: f.Key.Day, size: f.Size, rows: f.Rows, stats: parseStats(f.Stats),
-		first: f.FirstEvent, last: f.LastEvent, timed: true}
+		first: f.FirstEvent, last: f.LastEvent, timed: true, marked: f.TellsSuperseded()}
 	in.setPlaces()
 	return in
 }

@@ -60,6 +60,17 @@ type DataQuery struct {
 	Where    string    // a predicate: price > 150.25 and symbol in (AAPL, 'EURUSD=X'); where.go has the grammar
 	Limit    int64     // at most so many rows; 0: all
 	AsOf     AsOf      // a past version of the processed table
+
+	// KnownAt asks for what had been published by then: rows published at or before
+	// it and, of a data type with a natural key, not superseded by then. The zero
+	// time: now. It goes by the rows' own times, reaches back as far as the rows do,
+	// and includes raw rows; AsOf goes by the versions that the table keeps. With
+	// both, it is what the rows of that version tell of that time.
+	KnownAt time.Time
+
+	// Superseded asks for superseded rows too; they have a _superseded_at. Without
+	// it a data type with a natural key gives one row for each key, the current one.
+	Superseded bool
 }
 
 // AsOf names a past version of the processed table, by number or by the instant
@@ -141,6 +152,7 @@ type compiled struct {
 	conditions []condition // symbols, from, to, then where's
 	output     []int       // columns to give, in order
 	schema     *arrow.Schema
+	corrects   bool // rows correct each other: there is a natural key
 }
 
 func compile(reg *schema.Registry, q DataQuery) (*compiled, error) {
@@ -157,12 +169,13 @@ func compile(reg *schema.Registry, q DataQuery) (*compiled, error) {
 	if !q.From.IsZero() && !q.To.IsZero() && !q.From.Before(q.To) {
 		return nil, fmt.Errorf("%w: from %s is not before to %s", ErrInvalid, instant(q.From), instant(q.To))
 	}
-	c := &compiled{DataQuery: q, def: def}
+	c := &compiled{DataQuery: q, def: def, corrects: def.Superseded() >= 0}
 	where, err := parseWhere(def, q.Where)
 	if err != nil {
 		return nil, err
 	}
 	c.conditions = append(rangeConditions(def, q), where...)
+	c.conditions = append(c.conditions, correctionConditions(def, q)...)
 	if c.output, err = outputColumns(def, q.Columns); err != nil {
 		return nil, err
 	}

@@ -42,8 +42,9 @@ type Result struct {
 func (p *Plan) Execute(ctx context.Context, yield func(arrow.RecordBatch) error) (Result, error) {
 	var result Result
 	var given given
+	correct := newCorrector(p.q)
 	for {
-		err := p.pass(ctx, yield, &result, &given)
+		err := p.pass(ctx, yield, &result, &given, correct)
 		var gone *goneError
 		if err == nil || !errors.As(err, &gone) || ctx.Err() != nil {
 			p.result = &result
@@ -82,6 +83,7 @@ func (p *Plan) startOver(ctx context.Context, gone *goneError, result *Result, g
 	if given.known { // the day's rows have to be told apart from those given
 		for _, in := range p.inputs {
 			in.keyed = in.keyed || in.day == from
+			in.settled = in.settled && !(p.q.corrects && in.day == from)
 		}
 	}
 	return nil
@@ -103,6 +105,8 @@ type scan struct {
 	result *Result
 	given  *given
 	yield  func(arrow.RecordBatch) error
+
+	correct *corrector // nil: no row corrects another
 
 	keyed, plain columns // of keyed inputs and of others
 	queue        queue
@@ -141,8 +145,11 @@ func (s *scan) columns(in *input) *columns {
 
 func newColumns(q *compiled, keyed bool) columns {
 	read := append(columnsOf(q.conditions), q.output...)
-	if keyed {
+	if keyed || q.corrects {
 		read = append(read, identityColumns(q.def)...)
+	}
+	if q.corrects {
+		read = append(append(read, q.def.NaturalKey...), q.def.Superseded())
 	}
 	slices.Sort(read)
 	c := columns{read: slices.Compact(read), position: make([]int, len(q.def.Fields))}
@@ -152,7 +159,11 @@ func newColumns(q *compiled, keyed bool) columns {
 	for i, col := range identityColumns(q.def) {
 		c.identity[i] = c.position[col]
 	}
-	for _, col := range q.output {
+	output := q.output
+	if q.corrects {
+		output = c.read // until it is known which rows are current
+	}
+	for _, col := range output {
 		c.output = append(c.output, c.position[col])
 	}
 	return c
@@ -162,12 +173,12 @@ func newColumns(q *compiled, keyed bool) columns {
 var errDone = errors.New("done")
 
 // pass reads the plan's inputs once.
-func (p *Plan) pass(ctx context.Context, yield func(arrow.RecordBatch) error, result *Result, given *given) error {
+func (p *Plan) pass(ctx context.Context, yield func(arrow.RecordBatch) error, result *Result, given *given, correct *corrector) error {
 	ctx, cancel := context.WithCancel(ctx)
 	counted := &counting{Reader: p.store}
 	s := &scan{
 		ctx: ctx, q: p.q, store: counted, pool: pool.New().WithMaxGoroutines(p.opts.Parallel),
-		result: result, given: given, yield: yield,
+		result: result, given: given, yield: yield, correct: correct,
 		keyed: newColumns(p.q, true), plain: newColumns(p.q, false),
 		window: p.opts.Parallel, eager: p.q.Limit == 0, // the first rows may be enough
 		last: given.key, merged: given.known,
@@ -215,7 +226,14 @@ func (s *scan) run() error {
 			return err
 		}
 	}
-	return s.flush(0)
+	if err := s.flush(0); err != nil || s.correct == nil {
+		return err
+	}
+	rec, err := s.correct.end(s.left())
+	if err != nil {
+		return err
+	}
+	return s.hand(rec)
 }
 
 // await waits for a piece to be opened or read.
@@ -356,10 +374,10 @@ func (s *scan) duplicate(p *piece) error {
 
 // batch is the number of rows to give at once.
 func (s *scan) batch() int {
-	if s.q.Limit > 0 {
-		return int(min(batchRows, s.q.Limit-s.result.Rows))
+	if s.correct != nil {
+		return batchRows
 	}
-	return batchRows
+	return min(batchRows, s.left())
 }
 
 // flush gives the pending rows but for the last keep, which a duplicate may
@@ -380,6 +398,24 @@ func (s *scan) flush(keep int) error {
 		return fmt.Errorf("gather rows: %w", err)
 	}
 	s.advance(runs)
+	if rec != nil && s.correct != nil {
+		if rec, err = s.correct.take(rec, runs[0].of.in.settled, s.left()); err != nil {
+			return err
+		}
+	}
+	return s.hand(rec)
+}
+
+// left is how many rows may still be given.
+func (s *scan) left() int {
+	if s.q.Limit > 0 {
+		return int(min(s.q.Limit-s.result.Rows, math.MaxInt32))
+	}
+	return math.MaxInt
+}
+
+// hand gives a record, if there is one.
+func (s *scan) hand(rec arrow.RecordBatch) error {
 	if rec == nil {
 		return nil
 	}
@@ -413,9 +449,9 @@ func (s *scan) advance(runs []pendingRun) {
 // record makes one record of the runs' rows that satisfy the conditions, at most
 // as many as the limit leaves; nil if there are none.
 func (s *scan) record(pending []pendingRun) (arrow.RecordBatch, error) {
-	left := math.MaxInt
-	if s.q.Limit > 0 {
-		left = int(s.q.Limit - s.result.Rows)
+	left := s.left()
+	if s.correct != nil {
+		left = math.MaxInt
 	}
 	var runs []run
 	var recs []arrow.RecordBatch
@@ -446,7 +482,7 @@ func (s *scan) record(pending []pendingRun) (arrow.RecordBatch, error) {
 			return s.slice(s.columns(pending[0].of.in), recs[0], runs[0]), nil
 		}
 	}
-	return gather(s.q.schema, s.columns(pending[0].of.in).output, recs, runs)
+	return gather(s.schema(), s.columns(pending[0].of.in).output, recs, runs)
 }
 
 // slice is the rows of a run without copying.
@@ -455,7 +491,15 @@ func (s *scan) slice(cols *columns, rec arrow.RecordBatch, r run) arrow.RecordBa
 	for i, c := range cols.output {
 		out[i] = array.NewSlice(rec.Column(c), int64(r.from), int64(r.to))
 	}
-	return array.NewRecordBatch(s.q.schema, out, int64(r.to-r.from))
+	return array.NewRecordBatch(s.schema(), out, int64(r.to-r.from))
+}
+
+// schema is that of the records that the merge makes.
+func (s *scan) schema() *arrow.Schema {
+	if s.correct != nil {
+		return s.correct.schema
+	}
+	return s.q.schema
 }
 
 // next is the first row from row on that has the given verdict, or end.

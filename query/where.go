@@ -39,6 +39,7 @@ type condition struct {
 	identical bool
 
 	null, notNull bool       // is null, is not null
+	orNull        bool       // a null holds as well
 	ints          set[int64] // integral kinds
 	floats        set[float64]
 	texts         set[string] // String, Binary
@@ -47,8 +48,11 @@ type condition struct {
 // newCondition starts a condition on the column.
 func newCondition(def *schema.Definition, col int, why string) condition {
 	f := def.Fields[col]
-	return condition{col: col, kind: f.Kind, why: why, identical: col == def.SymbolField || col == def.TimeField ||
-		f.Name == schema.ColID || f.Name == schema.ColIndex}
+	identical := col == def.SymbolField || col == def.TimeField
+	if def.Superseded() < 0 { // else rows of one key have to stay together too
+		identical = identical || f.Name == schema.ColID || f.Name == schema.ColIndex
+	}
+	return condition{col: col, kind: f.Kind, why: why, identical: identical}
 }
 
 // A parser reads a predicate from left to right.
