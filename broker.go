@@ -120,9 +120,12 @@ func (b *broker) ensure(ctx context.Context, create bool, def *schema.Definition
 // A PublisherConfig says where to publish.
 type PublisherConfig struct {
 	Project  string
-	Endpoint string   // host:port of an emulator; empty: PUBSUB_EMULATOR_HOST, else Google Cloud
-	Account  string   // service account to act as; none: the ambient one
-	Create   bool     // create the topics of the built-in data types, and their subscriptions, where they are missing
+	Endpoint string // host:port of an emulator; empty: PUBSUB_EMULATOR_HOST, else Google Cloud
+	Account  string // service account to act as; none: the ambient one
+	Create   bool   // create the topics of the data types, and their subscriptions, where they are missing
+
+	// Registry is the data types that Create is about; nil: those of the program.
+	Registry *schema.Registry
 	Topics   []string // further topics that Create is about; their subscriptions are called <topic>-ingest
 }
 
@@ -145,17 +148,20 @@ func NewPublisher(ctx context.Context, c PublisherConfig) (*Publisher, error) {
 	}
 	p := &Publisher{broker: b, topics: map[string]*gcp.Topic{}}
 	if c.Create {
-		if err := p.create(ctx, c.Topics); err != nil {
+		if err := p.create(ctx, c); err != nil {
 			return nil, errors.Join(err, b.close())
 		}
 	}
 	return p, nil
 }
 
-func (p *Publisher) create(ctx context.Context, more []string) error {
-	registry, err := schema.Builtin()
-	if err != nil {
-		return err
+func (p *Publisher) create(ctx context.Context, c PublisherConfig) error {
+	registry := c.Registry
+	if registry == nil {
+		var err error
+		if registry, err = schema.Builtin(); err != nil {
+			return err
+		}
 	}
 	for _, dataType := range registry.Types() {
 		def, _ := registry.Latest(dataType)
@@ -163,7 +169,7 @@ func (p *Publisher) create(ctx context.Context, more []string) error {
 			return err
 		}
 	}
-	for _, topic := range more {
+	for _, topic := range c.Topics {
 		def, _ := registry.ForTopic(topic)
 		if err := p.broker.ensureSource(ctx, def, topic, topic+"-ingest"); err != nil {
 			return err

@@ -31,6 +31,26 @@ func readDefinitions(ctx context.Context, store objstore.Reader) ([]schema.Text,
 	return texts, nil
 }
 
+// Definitions are those of the program and, where the setting names a lake, its own.
+func Definitions(ctx context.Context, c Config) (*schema.Registry, error) {
+	if c.Bucket == "" {
+		return schema.Builtin()
+	}
+	store, closeStore, err := openStore(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	texts, err := readDefinitions(ctx, objstore.Retry(store, objstore.RetryPolicy{Attempts: c.RetryAttempts, Timeout: c.Timeout}))
+	if err := errors.Join(err, closeStore()); err != nil {
+		return nil, err
+	}
+	r, err := schema.FromTexts(texts)
+	if err != nil {
+		return nil, fmt.Errorf("definitions of lake %s: %w", c.Bucket, err)
+	}
+	return r, nil
+}
+
 // Refresh reads the lake's own definitions again and says whether any has come.
 // Where they cannot be read or contradict each other, the registry stays as it
 // was.

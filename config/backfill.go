@@ -9,6 +9,7 @@ import (
 // Backfill says which files become messages, and how.
 type Backfill struct {
 	Type        string   `env:"BACKFILL_TYPE" default:"market_data" help:"Data type of the records; decides the topic and the fields."`
+	DataBucket  string   `env:"GCS_DATA_BUCKET" placeholder:"BUCKET" help:"Lake whose own definitions count too, such as those added by buffetctl schema evolve: a bucket's name, gs://name, or file:///directory (default: the program's alone)."`
 	From        []string `env:"BACKFILL_FROM" sep:"none" required:"" placeholder:"FILE" help:"File, glob in quotes, or gs://bucket/glob to read; may be given several times."`
 	Format      string   `env:"BACKFILL_FORMAT" enum:"auto,csv,ndjson,parquet" default:"auto" help:"Format of the files: ${enum}; auto looks at their content. CSV and NDJSON may be gzipped."`
 	Map         []string `env:"BACKFILL_MAP" sep:";" placeholder:"FIELD=COLUMN" help:"Read a field from a column of another name; columns named as a field are read by themselves. May be given several times."`

@@ -56,7 +56,11 @@ func run(ctx context.Context, args []string, out, diagnostics io.Writer) error {
 		return err
 	}
 	defer release()
-	job, err := s.job(inputs, log)
+	registry, err := ingest.Definitions(ctx, ingest.Config{Bucket: s.DataBucket, Log: log})
+	if err != nil {
+		return err
+	}
+	job, err := s.job(registry, inputs, log)
 	if err != nil {
 		return err
 	}
@@ -65,18 +69,14 @@ func run(ctx context.Context, args []string, out, diagnostics io.Writer) error {
 	if s.DryRun {
 		return s.check(ctx, job, out)
 	}
-	return s.publish(ctx, job, out)
+	return s.publish(ctx, registry, job, out)
 }
 
 // job is what the settings amount to, without a publisher.
-func (s *settings) job(inputs []backfill.Input, log *zap.Logger) (*backfill.Job, error) {
-	registry, err := schema.Builtin()
-	if err != nil {
-		return nil, err
-	}
+func (s *settings) job(registry *schema.Registry, inputs []backfill.Input, log *zap.Logger) (*backfill.Job, error) {
 	def, ok := registry.Latest(s.Type)
 	if !ok {
-		return nil, config.Usagef("--type %s: not in the registry; there are %s", s.Type, strings.Join(registry.Types(), ", "))
+		return nil, config.Usagef("--type %s: not in the registry; there are %s (--data-bucket reads those of a lake, too)", s.Type, strings.Join(registry.Types(), ", "))
 	}
 	mapped, _ := config.Pairs("map", s.Map) // what can be wrong with these four was reported by Problems
 	set, _ := config.Pairs("set", s.Set)
@@ -101,8 +101,8 @@ func destination(project string) string {
 	return project
 }
 
-func (s *settings) publish(ctx context.Context, job *backfill.Job, out io.Writer) error {
-	c := ingest.PublisherConfig{Project: s.Project, Create: s.Create}
+func (s *settings) publish(ctx context.Context, registry *schema.Registry, job *backfill.Job, out io.Writer) error {
+	c := ingest.PublisherConfig{Project: s.Project, Create: s.Create, Registry: registry}
 	if s.Topic != "" {
 		c.Topics = []string{s.Topic}
 	}

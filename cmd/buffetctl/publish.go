@@ -20,6 +20,7 @@ import (
 type publishCommand struct {
 	Files   []string          `arg:"" optional:"" help:"Files with one record a line (NDJSON); - or none reads standard input."`
 	Project string            `env:"GOOGLE_CLOUD_PROJECT" required:"" help:"Google Cloud project of the topic."`
+	Bucket  string            `name:"data-bucket" env:"GCS_DATA_BUCKET" placeholder:"BUCKET" help:"Lake whose own definitions count too (default: the program's alone)."`
 	Type    string            `default:"market_data" help:"Data type of the records; decides the topic."`
 	Topic   string            `help:"Topic to publish to (default: the data type's)."`
 	Attr    map[string]string `mapsep:"," placeholder:"NAME=VALUE" help:"Message attributes, such as source=yahoo_finance."`
@@ -39,19 +40,19 @@ func (c *publishCommand) Problems() []error {
 
 // Run implements the command.
 func (c *publishCommand) Run(ctx context.Context, std streams, log *zap.Logger) error {
-	registry, err := schema.Builtin()
+	registry, err := ingest.Definitions(ctx, ingest.Config{Bucket: c.Bucket, Log: log})
 	if err != nil {
 		return err
 	}
 	def, ok := registry.Latest(c.Type)
 	if !ok {
-		return config.Usagef("--type %s: not in the registry; there are %s", c.Type, strings.Join(registry.Types(), ", "))
+		return config.Usagef("--type %s: not in the registry; there are %s (--data-bucket reads those of a lake, too)", c.Type, strings.Join(registry.Types(), ", "))
 	}
 	topic := c.Topic
 	if topic == "" {
 		topic = def.Topic
 	}
-	publisher, err := ingest.NewPublisher(ctx, ingest.PublisherConfig{Project: c.Project, Create: c.Create})
+	publisher, err := ingest.NewPublisher(ctx, ingest.PublisherConfig{Project: c.Project, Create: c.Create, Registry: registry})
 	if err != nil {
 		return err
 	}
