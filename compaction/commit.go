@@ -26,7 +26,7 @@ func (j *job) commit(ctx context.Context, batch []Group, results []result, r *Ta
 	var sum counts
 	for i := range results {
 		res := &results[i]
-		if len(res.consumed) == 0 {
+		if len(res.consumed)+len(res.add) == 0 {
 			continue
 		}
 		c.Add = append(c.Add, res.add...)

@@ -32,6 +32,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -48,6 +49,7 @@ type Options struct {
 	MinRawAge      time.Duration // younger raw objects wait for company; 0: none waits
 	Now            time.Time     // what MinRawAge is measured against; a Compactor sets it by its Clock
 	TargetFileSize int64         // a partition larger than this is cut at symbol boundaries; DefaultTargetFileSize
+	Policy         Policy        // bounds how often bytes are written again; zero: every day with new raw objects is merged whole
 
 	// What one commit holds at most; a group is never split. A commit is lost as
 	// a whole, so it should not hold much more than a minute's work.
@@ -58,13 +60,19 @@ type Options struct {
 	MemoryBudget int64 // estimated bytes of the partitions worked on at once; a larger one is worked on alone; DefaultMemoryBudget
 	Workers      int   // partitions worked on at once; DefaultWorkers
 
+	RetryAfter time.Duration // the first pause before an unreadable raw object is tried again; 0: every run tries
+
+	Leasing Leasing // tells other compactors what this one is at
+
 	Properties partition.Properties // of tables that a run creates; zero fields mean the table's defaults
+
+	schema string // version of the definition that objects are read by
 }
 
 // The defaults of Options.
 const (
 	DefaultTargetFileSize    = 256 << 20
-	DefaultMaxCommitGroups   = 256
+	DefaultMaxCommitGroups   = 4096
 	DefaultMaxCommitRawFiles = 10_000
 	DefaultMaxCommitBytes    = 1 << 30
 	DefaultMemoryBudget      = 512 << 20
@@ -78,6 +86,9 @@ func (o Options) withDefaults() Options {
 	orDefault(&o.MaxCommitBytes, DefaultMaxCommitBytes)
 	orDefault(&o.MemoryBudget, DefaultMemoryBudget)
 	orDefault(&o.Workers, DefaultWorkers)
+	if o.Leasing.For <= 0 {
+		o.Leasing.For = DefaultLeaseFor
+	}
 	return o
 }
 
@@ -126,8 +137,9 @@ func (c *Compactor) Run(ctx context.Context, types []string) (Report, error) {
 	return r, errors.Join(failed...)
 }
 
-// Plan says what Run would do now. It changes nothing. A table that cannot be
-// planned is in the error; the groups of the others are returned.
+// Plan says what Run would do now, and what it would leave alone, and why. It
+// changes nothing. A table that cannot be planned is in the error; the groups of
+// the others are returned.
 func (c *Compactor) Plan(ctx context.Context, types []string) ([]Group, error) {
 	var groups []Group
 	var failed []error
@@ -140,7 +152,7 @@ func (c *Compactor) Plan(ctx context.Context, types []string) ([]Group, error) {
 			failed = append(failed, fmt.Errorf("compact %s: %w", dataType, err))
 			continue
 		}
-		groups = append(groups, j.groups...)
+		groups = append(groups, j.explained...)
 	}
 	return groups, errors.Join(failed...)
 }
@@ -158,17 +170,20 @@ type job struct {
 	log      *zap.Logger
 	o        Options
 	def      *schema.Definition
+	clock    func() time.Time
 	table    *partition.Table
 	snapshot *partition.Snapshot // nil: there is no table yet
 	widen    bool                // the table lacks columns of the definition
 	groups   []Group
+	facts    Facts
 	waiting  int // raw objects that are neither consumed nor planned
 	progress func(done int)
 	observer Observer // nil: none
 	tidy     *Tidy    // nil: knows nothing
 
-	raw     []partition.RawFile // as the plan listed them
-	planned bool
+	raw       []partition.RawFile // as the plan listed them
+	explained []Group             // with those that are left alone
+	planned   bool
 }
 
 func (c *Compactor) open(dataType string) (*job, error) {
@@ -180,11 +195,11 @@ func (c *Compactor) open(dataType string) (*job, error) {
 	if clock == nil {
 		clock = time.Now
 	}
-	j := &job{store: c.Store, log: c.Log, o: c.Options.withDefaults(), def: def, observer: c.Observer, tidy: c.Tidy}
+	j := &job{store: c.Store, log: c.Log, o: c.Options.withDefaults(), def: def, clock: clock, observer: c.Observer, tidy: c.Tidy}
 	if j.log == nil {
 		j.log = zap.NewNop()
 	}
-	j.o.Now = clock()
+	j.o.Now, j.o.schema = clock(), def.Version.String()
 	j.table = partition.OpenTable(c.Store, dataType, clock)
 	j.table.Properties = j.o.Properties.Or(j.table.Properties)
 	j.table.Warn = func(err error) { j.log.Warn("table", zap.String("type", dataType), zap.Error(err)) }
@@ -211,12 +226,19 @@ func (j *job) plan(ctx context.Context) (err error) {
 	}
 	j.raw, j.planned = raw, true
 	j.group()
+	if len(j.explained) > 0 { // a table at rest costs no listing
+		if j.facts, err = j.learn(ctx); err != nil {
+			return err
+		}
+		j.group()
+	}
 	return nil
 }
 
 // group plans on the snapshot.
 func (j *job) group() {
-	j.groups = Plan(j.raw, j.snapshot, j.o)
+	j.explained = Explain(j.raw, j.snapshot, j.o, j.facts)
+	j.groups = todo(slices.Clone(j.explained))
 	j.waiting = unconsumed(j.raw, j.snapshot)
 	for _, g := range j.groups {
 		j.waiting -= len(g.Raw)
@@ -267,11 +289,16 @@ func (j *job) work(ctx context.Context, r *TableReport) error {
 	r.Version, r.Waiting = j.snapshot.Version, j.waiting
 	done := 0
 	for _, batch := range batches(j.groups, j.o) {
+		batch, others := j.take(ctx, batch)
+		done += len(others)
+		r.Partitions = append(r.Partitions, reportsOf(others, Leased)...)
 		results := j.execute(ctx, batch, &done)
 		before := r.Rebases
 		err := j.commit(ctx, batch, results, r)
+		j.giveBack(ctx, batch, results)
 		for _, res := range results {
 			j.tell(res.report)
+			j.note(ctx, res.report)
 			r.Partitions = append(r.Partitions, res.report)
 		}
 		if err == nil && r.Rebases > before {
@@ -282,7 +309,7 @@ func (j *job) work(ctx context.Context, r *TableReport) error {
 		}
 		if err != nil {
 			// The rest was planned on a version that is not, or not surely, the head.
-			j.abandon(j.groups[done:], r)
+			r.Partitions = append(r.Partitions, reportsOf(j.groups[done:], Abandoned)...)
 			return err
 		}
 	}
@@ -314,10 +341,16 @@ func (j *job) tell(p PartitionReport) {
 	}
 }
 
-func (j *job) abandon(groups []Group, r *TableReport) {
+// reportsOf are those of groups that were not begun.
+func reportsOf(groups []Group, o Outcome) []PartitionReport {
+	reports := make([]PartitionReport, 0, len(groups))
 	for _, g := range groups {
 		p := reportOf(g)
-		p.Outcome = Abandoned
-		r.Partitions = append(r.Partitions, p)
+		p.Outcome = o
+		if o == Leased {
+			p.Why = g.Left
+		}
+		reports = append(reports, p)
 	}
+	return reports
 }

@@ -311,7 +311,7 @@ func TestManifestsAreListedOnlyWhereTheyMayBeMissing(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, op := range a.counter.Taken() {
-			if strings.HasPrefix(op, "list metadata/") {
+			if strings.HasPrefix(op, "list metadata/"+market+"/") {
 				return true
 			}
 		}

@@ -111,10 +111,11 @@ func (m *merge) run(ctx context.Context) error {
 	if err := m.readRaw(ctx); err != nil {
 		return err
 	}
-	if len(m.inputs) == 0 {
+	if len(m.inputs) == 0 && len(m.group.Raw) > 0 {
 		m.result.report.Outcome = Skipped
 		return nil
 	}
+	m.narrow()
 	if err := m.readLive(ctx); err != nil {
 		return err
 	}
@@ -124,7 +125,7 @@ func (m *merge) run(ctx context.Context) error {
 	}
 	r := &m.result.report
 	r.RowsOut, r.Duplicates, r.Conflicts = merged.rec.NumRows(), dropped.Rows, dropped.Conflicts
-	if m.unchanged(merged) {
+	if len(m.group.Raw) > 0 && m.unchanged(merged) {
 		m.keepAll(dropped.Rows)
 		return nil
 	}
@@ -167,6 +168,9 @@ func (m *merge) union() (rows, columnar.Dropped, error) {
 	if err != nil {
 		return rows{}, dropped, fmt.Errorf("merge %s: %w", m.group.Key, err)
 	}
+	if rec, err = columnar.Supersede(rec, m.def); err != nil {
+		return rows{}, dropped, fmt.Errorf("merge %s: %w", m.group.Key, err)
+	}
 	merged := rowsOf(rec)
 	out := merged.total()
 	out.add(total{dropped.Rows, dropped.Hash})
@@ -194,10 +198,10 @@ func (t *total) add(o total) { t.Rows, t.Hash = t.Rows+o.Rows, t.Hash.Add(o.Hash
 
 func (t total) String() string { return fmt.Sprintf("%d rows with hash %s", t.Rows, t.Hash) }
 
-// live is the sum of the partition's live files.
+// live is the sum of the live files that are merged.
 func (m *merge) live() total {
 	var t total
-	for _, f := range m.group.Live {
+	for _, f := range m.group.Merge {
 		t.add(total{f.Rows, f.Hash})
 	}
 	return t
@@ -205,13 +209,13 @@ func (m *merge) live() total {
 
 // unchanged tells whether the live files hold the merged rows already.
 func (m *merge) unchanged(merged rows) bool {
-	return m.live() == merged.total()
+	return m.live() == merged.total() && m.marked()
 }
 
-// keepAll counts the duplicates where no file changes: on the first live one.
+// keepAll counts the duplicates where no file changes: on the first merged one.
 func (m *merge) keepAll(duplicates int64) {
 	if duplicates > 0 {
-		f := m.group.Live[0]
+		f := m.group.Merge[0]
 		f.Duplicates += duplicates
 		m.result.add = []partition.File{f}
 	}
@@ -226,7 +230,7 @@ func (m *merge) replace(ctx context.Context, merged rows, duplicates int64) erro
 	if err != nil {
 		return fmt.Errorf("cut %s into files: %w", m.group.Key, err)
 	}
-	kept := map[string]bool{}
+	kept, whole := map[string]bool{}, len(m.group.Merge) == len(m.group.Live)
 	for _, part := range parts {
 		o, err := m.encode(ctx, part)
 		if err != nil {
@@ -236,21 +240,25 @@ func (m *merge) replace(ctx context.Context, merged rows, duplicates int64) erro
 			kept[path] = true
 			continue
 		}
+		o.file.Whole = whole
 		if err := m.upload(ctx, &o); err != nil {
 			return err
 		}
 		m.result.add = append(m.result.add, o.file)
 	}
-	for _, f := range m.group.Live {
+	for _, f := range m.group.Merge {
 		if !kept[f.Path] {
 			m.result.remove = append(m.result.remove, f)
 			duplicates += f.Duplicates
+		} else if whole && !f.Whole {
+			f.Whole = true // the same object
+			m.result.add = append(m.result.add, f)
 		}
 	}
 	if len(m.result.add) == 0 {
 		return fmt.Errorf("merge %s: rows changed, but every output is live already", m.group.Key)
 	}
-	m.result.add[0].Duplicates = duplicates
+	m.result.add[0].Duplicates += duplicates
 	m.consume()
 	return nil
 }

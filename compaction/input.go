@@ -79,10 +79,10 @@ func (m *merge) readRawFile(ctx context.Context, r partition.RawFile) (input, er
 	return in, nil
 }
 
-// readLive reads the partition's live files. What is wrong with one of them is
+// readLive reads the live files to be merged. What is wrong with one of them is
 // wrong with the table: the group fails.
 func (m *merge) readLive(ctx context.Context) error {
-	for _, f := range m.group.Live {
+	for _, f := range m.group.Merge {
 		o := object{name: f.ObjectName(), size: f.Size, crc: f.CRC32C, hasCRC: true}
 		in, err := m.read(ctx, o)
 		if err != nil {

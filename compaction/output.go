@@ -77,7 +77,7 @@ func (m *merge) sameObject(ctx context.Context, o *output) (objstore.Object, err
 // alreadyLive finds the live file that has the output's bytes. It stays what it
 // is, whatever version its name was planned on.
 func (m *merge) alreadyLive(o output) (path string, ok bool) {
-	for _, f := range m.group.Live {
+	for _, f := range m.group.Merge {
 		if f.Size == o.file.Size && f.CRC32C == o.file.CRC32C && f.Rows == o.file.Rows && f.Hash == o.file.Hash {
 			return f.Path, true
 		}

@@ -38,18 +38,18 @@ func TestPlan(t *testing.T) {
 		{name: "everything consumed", s: consumed,
 			raw: []partition.RawFile{rawFile("a", 15, time.Hour), rawFile("b", 16, time.Hour)}},
 		{name: "no table yet", raw: []partition.RawFile{rawFile("a", 15, time.Hour)}, o: Options{Now: noon},
-			want: []string{"market_data/2024-01-15: 1 new raw object (1000 B), the oldest of 1h0m0s ago, nothing live yet; reads 1000 B: a"}},
+			want: []string{"market_data/2024-01-15: 1 new raw object (1000 B), the oldest of 1h0m0s ago, nothing live yet; reads and writes about 1000 B (10 rows), 1.0 bytes for each new one; 0 files fewer: a"}},
 		{name: "a consumed neighbour is skipped", s: consumed, o: Options{Now: noon},
 			raw:  []partition.RawFile{rawFile("a", 15, time.Hour), rawFile("c", 15, time.Minute)},
-			want: []string{"market_data/2024-01-15: 1 new raw object (1000 B), the oldest of 1m0s ago, nothing live yet; reads 1000 B: c"}},
+			want: []string{"market_data/2024-01-15: 1 new raw object (1000 B), the oldest of 1m0s ago, nothing live yet; reads and writes about 1000 B (10 rows), 1.0 bytes for each new one; 0 files fewer: c"}},
 		{name: "days and names in order", o: Options{Now: noon},
 			raw: []partition.RawFile{rawFile("z", 16, 0), rawFile("y", 15, 0), rawFile("b", 15, 0)},
 			want: []string{
-				"market_data/2024-01-15: 2 new raw objects (2.0 KiB), the oldest of 0s ago, nothing live yet; reads 2.0 KiB: b y",
-				"market_data/2024-01-16: 1 new raw object (1000 B), the oldest of 0s ago, nothing live yet; reads 1000 B: z"}},
+				"market_data/2024-01-15: 2 new raw objects (2.0 KiB), the oldest of 0s ago, nothing live yet; reads and writes about 2.0 KiB (20 rows), 1.0 bytes for each new one; 1 file fewer: b y",
+				"market_data/2024-01-16: 1 new raw object (1000 B), the oldest of 0s ago, nothing live yet; reads and writes about 1000 B (10 rows), 1.0 bytes for each new one; 0 files fewer: z"}},
 		{name: "the young wait, the old of their day do not", o: Options{Now: noon, MinRawAge: time.Minute},
 			raw:  []partition.RawFile{rawFile("a", 15, time.Minute), rawFile("b", 15, time.Minute-1), rawFile("c", 16, 0)},
-			want: []string{"market_data/2024-01-15: 1 new raw object (1000 B), the oldest of 1m0s ago, nothing live yet; reads 1000 B: a"}},
+			want: []string{"market_data/2024-01-15: 1 new raw object (1000 B), the oldest of 1m0s ago, nothing live yet; reads and writes about 1000 B (10 rows), 1.0 bytes for each new one; 0 files fewer: a"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var got []string

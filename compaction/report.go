@@ -21,7 +21,7 @@ type TableReport struct {
 	Version    int64             // the version that the run left; -1: there is no table
 	Commits    int               // versions that the run made, apart from the table's creation
 	Rebases    int               // how often a plan was carried over to a version that another writer made first
-	Waiting    int               // raw objects left for a later run, being too young
+	Waiting    int               // raw objects left for a later run: too young, too few, held, or in another's hands
 	Partitions []PartitionReport // of the groups of the plan, in its order
 	Left       *Debt             // what the plan listed and no version has consumed now; nil: not known, or nobody observes
 	Err        error             // what stopped the table, nil if nothing did
@@ -32,10 +32,11 @@ type Outcome string
 
 // The outcomes.
 const (
-	Committed Outcome = "committed" // its raw objects are consumed
+	Committed Outcome = "committed" // its raw objects are consumed, its files merged
 	Skipped   Outcome = "skipped"   // no raw object of it is readable
 	Dropped   Outcome = "dropped"   // an input was gone: to be planned again
 	Abandoned Outcome = "abandoned" // the table moved on, or stopped: to be planned again
+	Leased    Outcome = "leased"    // another compactor was at it, or had done it: Why says which
 	Failed    Outcome = "failed"    // Err of the partition or of the table says why
 )
 
@@ -100,7 +101,7 @@ func (r Report) Troubled() bool {
 			return true
 		}
 		for _, p := range t.Partitions {
-			if p.Outcome != Committed || len(p.Unreadable) > 0 {
+			if p.Outcome != Committed && p.Outcome != Leased || len(p.Unreadable) > 0 {
 				return true
 			}
 		}
@@ -154,7 +155,7 @@ func (t TableReport) headline() string {
 		parts = append(parts, count(t.Commits, "commit"))
 	}
 	if t.Waiting > 0 {
-		parts = append(parts, count(t.Waiting, "raw object")+" too young")
+		parts = append(parts, count(t.Waiting, "raw object")+" waiting")
 	}
 	return strings.Join(parts, ", ")
 }

@@ -24,7 +24,7 @@ func TestReportForATerminal(t *testing.T) {
 	}}
 	want := strings.TrimPrefix(`
 forecasts: no table yet
-options_data: version 4, unchanged, 2 raw objects too young
+options_data: version 4, unchanged, 2 raw objects waiting
 market_data: version 7 to 8, 1 commit
          day  raw  rows in  duplicates  conflicts  live rows  files     read    written    outcome
   2024-01-15   12     1200           3          1       4500  +2 -1  3.0 MiB  120.6 KiB  committed

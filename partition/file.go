@@ -31,6 +31,7 @@ type File struct {
 	FirstEvent    int64            // earliest event time, µs since the epoch
 	LastEvent     int64            // latest event time
 	SchemaVersion string           // the newest among the rows
+	Whole         bool             // made of all rows that its day had then: with its equals, the day's final form
 
 	Modified time.Time // when the object was made, to the millisecond
 }
@@ -70,7 +71,7 @@ func Describe(name ProcessedName, data []byte, sum columnar.Summary, rec arrow.R
 	}
 }
 
-// The tags of an add action, all of which our files have.
+// The tags of an add action, all of which our files have, but for the last.
 const (
 	tagRows          = "bb.rows"
 	tagCRC32C        = "bb.crc32c"     // 8 hexadecimal digits
@@ -80,10 +81,11 @@ const (
 	tagFirstEvent    = "bb.firstEvent" // µs since the epoch
 	tagLastEvent     = "bb.lastEvent"
 	tagSchemaVersion = "bb.schemaVersion"
+	tagWhole         = "bb.whole" // "1", or absent
 )
 
 func (f *File) tags() map[string]string {
-	return map[string]string{
+	tags := map[string]string{
 		tagRows:          strconv.FormatInt(f.Rows, 10),
 		tagCRC32C:        fmt.Sprintf("%08x", f.CRC32C),
 		tagHash:          f.Hash.String(),
@@ -93,6 +95,10 @@ func (f *File) tags() map[string]string {
 		tagLastEvent:     strconv.FormatInt(f.LastEvent, 10),
 		tagSchemaVersion: f.SchemaVersion,
 	}
+	if f.Whole {
+		tags[tagWhole] = "1"
+	}
+	return tags
 }
 
 // readTags is the other way round. A file without them is not one of ours: its
@@ -117,6 +123,7 @@ func (f *File) readTags(tags map[string]string) error {
 	f.FirstEvent = number(tagFirstEvent, 10, 64)
 	f.LastEvent = number(tagLastEvent, 10, 64)
 	f.SchemaVersion = tags[tagSchemaVersion]
+	f.Whole = tags[tagWhole] == "1"
 	var err error
 	if f.Hash, err = columnar.ParseSetHash(tags[tagHash]); err != nil {
 		bad = append(bad, fmt.Errorf("tag %s: %w", tagHash, err))

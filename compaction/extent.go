@@ -1,0 +1,110 @@
+package compaction
+
+import (
+	"math"
+	"slices"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+
+	"github.com/buffetbot/ingest/partition"
+	"github.com/buffetbot/ingest/schema"
+)
+
+// An extent is where rows are: symbols from first to last, or any, at event times
+// from and to, in µs. A row's symbol and event time are part of its identity (C2),
+// so that files outside of all extents of new rows hold no duplicate of theirs.
+type extent struct {
+	any         bool // of the symbols
+	first, last string
+	from, to    int64
+}
+
+// extents are those of raw objects, as far as a listing tells: the symbol by the
+// name, the times by the summary. It decides only what a plan expects; what is
+// merged is decided on the rows themselves.
+func extents(raw []partition.RawFile) []extent {
+	all := make([]extent, 0, len(raw))
+	for _, r := range raw {
+		e := extent{any: true, from: math.MinInt64, to: math.MaxInt64}
+		if r.Summary != nil && r.Summary.Rows > 0 {
+			e.from, e.to = r.Summary.First, r.Summary.Last
+		}
+		if n, err := partition.ParseName(r.Name); err == nil && !n.Multi && n.Hashed == "" {
+			e.any, e.first, e.last = false, n.First, n.First
+		}
+		if len(all) > 0 && all[len(all)-1] == e {
+			continue
+		}
+		all = append(all, e)
+	}
+	return all
+}
+
+// rowExtents are those of a sorted record: one for each symbol.
+func rowExtents(rec arrow.RecordBatch, def *schema.Definition) []extent {
+	s := symbolsOf(rec, def)
+	var all []extent
+	for row := range int(rec.NumRows()) {
+		at := eventTime(rec.Column(def.TimeField), row)
+		if row == 0 || !s.same(row-1, row) {
+			all = append(all, extent{first: s.at(row), last: s.at(row), from: at, to: at})
+			continue
+		}
+		e := &all[len(all)-1]
+		e.from, e.to = min(e.from, at), max(e.to, at)
+	}
+	return all
+}
+
+// eventTime is a row's, in µs.
+func eventTime(column arrow.Array, row int) int64 {
+	switch c := column.(type) {
+	case *array.Timestamp:
+		return int64(c.Value(row))
+	case *array.Date32:
+		return partition.Day(c.Value(row)).Start().UnixMicro()
+	}
+	return 0
+}
+
+// overlapping are the files that may hold a row of one of the extents, in their
+// order.
+func overlapping(files []partition.File, extents []extent) []partition.File {
+	var found []partition.File
+	for _, f := range files {
+		if slices.ContainsFunc(extents, func(e extent) bool { return e.meets(f) }) {
+			found = append(found, f)
+		}
+	}
+	return found
+}
+
+func (e extent) meets(f partition.File) bool {
+	return (e.any || e.first <= f.Last && f.First <= e.last) && e.from <= f.LastEvent && f.FirstEvent <= e.to
+}
+
+// narrow sets what is merged by the rows that were read: the live files that may
+// hold a duplicate of one of them, and what the policy takes along. A day's final
+// form is made of all.
+func (m *merge) narrow() {
+	if !m.o.Policy.on() || len(m.group.Raw) == 0 || m.group.Final {
+		return
+	}
+	need := map[string]bool{}
+	for _, path := range m.group.Small {
+		need[path] = true
+	}
+	for _, in := range m.inputs {
+		for _, f := range overlapping(m.group.Live, rowExtents(in.rec, m.def)) {
+			need[f.Path] = true
+		}
+	}
+	var merge []partition.File
+	for _, f := range m.group.Live {
+		if need[f.Path] {
+			merge = append(merge, f)
+		}
+	}
+	m.group.Merge = merge
+}
