@@ -33,6 +33,8 @@ type cli struct {
 	DLQ     dlqCommand     `cmd:"" name:"dlq" help:"Dead letters: records that could not be accepted, with the reason."`
 	Schema  schemaCommand  `cmd:"" help:"Definitions of data types: list, show, check, evolve."`
 	Fsck    fsckCommand    `cmd:"" help:"Check every promise of the layout against the bucket; exit code 1 on a violation."`
+	Backup  backupCommand  `cmd:"" help:"Copy the lake into the backup bucket; list, verify and prune backups."`
+	Restore restoreCommand `cmd:"" help:"Bring tables back from a backup: mend them, go back to a version, or into an empty bucket."`
 	PubSub  pubsubCommand  `cmd:"" name:"pubsub" help:"Run a Pub/Sub server on this machine, durable in a directory, for any Pub/Sub client."`
 	Publish publishCommand `cmd:"" help:"Publish messages to a topic, for trying things."`
 	Demo    demoCommand    `cmd:"" help:"Show the whole path on this machine: publish, ingest, compact, query."`
