@@ -25,6 +25,7 @@ type Decoder struct {
 	names   map[string]int32 // name or alias -> slot
 	slots   []slot
 	next    []int32 // slot+1 -> the slot that followed it last time
+	style   int     // of the members met last
 	plans   []plan  // of the definition's own fields
 	program *program
 	version []byte // the definition's, for _schema_version
@@ -85,27 +86,73 @@ type plan struct {
 	limit    int64 // of a Decimal: the largest unscaled value
 }
 
-// A mark says where in the data the value of a field is, and by which of its
+// A mark says where in the data the value of a field starts, and by which of its
 // names it came.
-type mark struct{ from, to, via int32 }
+type mark struct{ from, via int32 }
 
 // A slot is one name that a record may use for a field.
 type slot struct {
 	head, headMask uint64 // the first eight bytes of quoted, or fewer
 	tail           uint64 // the last eight, where there are more than eight
 	quoted         string // the name in quotes and its colon
+	keys           [2]key // the same after another member, by style
 	field          int32
+	word           uint8 // of the bitsets, where the field is
+	bit            uint64
 	kind           Kind // the field's
 	scale          int32
 	limit          uint64     // of a Decimal: the largest unscaled value
 	unit           [19]uint64 // of a Decimal: what to multiply by, given the digits after the point
 }
 
+// The styles in which members are written one after the other.
+const (
+	compact = iota // ,"name":
+	spaced         // , "name": as Python writes them
+)
+
+// A key is all that stands between two values: a comma, a name and its colon, in one
+// style. Its first bytes are compared as three words.
+type key struct {
+	words, masks [3]uint64
+	n            int
+	rest         string // what is longer than that
+}
+
+// keyRoom is what must follow for a key to be compared.
+const keyRoom = 24
+
+func newKey(text string) key {
+	k := key{n: len(text)}
+	padded := append([]byte(text), make([]byte, keyRoom)...)
+	for i := range k.words {
+		k.words[i] = binary.LittleEndian.Uint64(padded[8*i:])
+		switch left := k.n - 8*i; {
+		case left >= 8:
+			k.masks[i] = ^uint64(0)
+		case left > 0:
+			k.masks[i] = 1<<(8*left-8) - 1
+		}
+	}
+	if k.n > keyRoom {
+		k.rest = text[keyRoom:]
+	}
+	return k
+}
+
+// odd is not 0 where the key does not start as b does.
+func (k *key) odd(b *[keyRoom]byte) uint64 {
+	return binary.LittleEndian.Uint64(b[:])&k.masks[0] ^ k.words[0] |
+		binary.LittleEndian.Uint64(b[8:])&k.masks[1] ^ k.words[1] |
+		binary.LittleEndian.Uint64(b[16:])&k.masks[2] ^ k.words[2]
+}
+
 func newSlot(field int, f *Field, name string) slot {
-	s := slot{field: int32(field), quoted: `"` + name + `":`, kind: f.Kind, scale: f.Scale, limit: pow10[f.Precision] - 1}
+	s := slot{field: int32(field), word: uint8(field / 64), bit: 1 << (field % 64), quoted: `"` + name + `":`, kind: f.Kind, scale: f.Scale, limit: pow10[f.Precision] - 1}
 	for point := range int(f.Scale) + 1 {
 		s.unit[point] = pow10[int(f.Scale)-point]
 	}
+	s.keys = [2]key{compact: newKey("," + s.quoted), spaced: newKey(", " + s.quoted + " ")}
 	padded := append([]byte(s.quoted), make([]byte, 8)...)
 	s.head, s.headMask = binary.LittleEndian.Uint64(padded), ^uint64(0)
 	if n := len(s.quoted); n < 8 {
@@ -139,8 +186,9 @@ func (d *Definition) NewDecoder(level Level, options ...Option) *Decoder {
 		plans:   make([]plan, d.Own),
 		marks:   make([]mark, d.Own),
 		totals:  make([][coercions]int64, d.Own+1),
-		values:  append(make([]int64, len(d.Fields)), program.constants...),
+		values:  make([]int64, max(quickSlots, len(d.Fields)+len(program.constants))),
 	}
+	copy(dec.values[len(d.Fields):], program.constants)
 	for i := range d.Fields[:d.Own] {
 		dec.compile(i)
 	}

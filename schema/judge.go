@@ -8,10 +8,10 @@ func (d *Decoder) keepsRules() bool {
 	for i := range d.program.derived {
 		d.derive(&d.program.derived[i])
 	}
-	flags, set, values := int64(0), d.rows.set[0], d.values
+	flags, set, values := int64(0), d.rows.set[0], (*[quickSlots]int64)(d.values)
 	for i := range d.program.quick {
 		t := &d.program.quick[i]
-		met := oneIf(values[t.left] > values[t.right])
+		met := oneIf(values[t.left%quickSlots] > values[t.right%quickSlots])
 		missing := int64(t.needs &^ set)
 		flags |= t.bit & -met &^ ((missing | -missing) >> 63)
 	}

@@ -206,6 +206,10 @@ func (n *number) scaled(scale int32, limit int64) (v int64, rounded bool, reason
 	return v, rounded, reason
 }
 
+// precision is the share of itself that rounding may change a decimal by: one part in so
+// many.
+const precision = 1_000_000
+
 // shorten divides by 10^by, rounding half to even.
 func (n *number) shorten(by int32) (u uint64, rounded bool, reason Reason) {
 	if by > 19 {
@@ -224,7 +228,7 @@ func (n *number) shorten(by int32) (u uint64, rounded bool, reason Reason) {
 		lost = unit - rest
 	}
 	// lost/digits > 1e-6, in 128 bits; digits that were dropped are below 1e-18
-	hi, lo := bits.Mul64(lost, 1_000_000)
+	hi, lo := bits.Mul64(lost, precision)
 	if hi > 0 || lo > n.digits {
 		reason = DecimalPrecision
 	}

@@ -48,43 +48,38 @@ func (d *Decoder) members(p int) int {
 	if p < len(data) && data[p] == '}' {
 		return p + 1
 	}
-	for last := int32(-1); ; {
-		s := d.next[last+1]
-		q := &d.slots[s]
-		if p < len(data) && q.matches(data[p:]) {
-			p += len(q.quoted)
-		} else if s, p = d.name(p, last); p < 0 {
-			return -1
-		}
-		if p < len(data) && data[p] == ' ' {
-			p++
-		}
-		if p < len(data) && data[p] <= ' ' {
-			p = skipSpace(data, p, d.space)
-		}
-		if s < 0 {
-			p = d.unknown(p)
-		} else {
+	s, p := d.named(p, -1)
+	for last := int32(-1); p >= 0; {
+		if s >= 0 {
 			last = s
 			p = d.field(s, p)
+		} else {
+			p = d.unknown(p)
 		}
 		if p < 0 {
 			return -1
 		}
-		if p < len(data) && data[p] != ',' && data[p] <= ' ' {
+		s = d.next[last+1]
+		if k := &d.slots[s].keys[d.style&1]; len(data)-p >= keyRoom && k.odd((*[keyRoom]byte)(data[p:])) == 0 && hasPrefix(data[p+keyRoom:], k.rest) {
+			if p += k.n; p < len(data) && data[p] <= ' ' {
+				p = skipSpace(data, p, d.space)
+			}
+			continue
+		}
+		if p < len(data) && data[p] <= ' ' {
 			p = skipSpace(data, p, d.space)
 		}
 		if p >= len(data) || data[p] != ',' {
 			return d.memberEnd(p)
 		}
-		p++
-		if p < len(data) && data[p] == ' ' {
-			p++
-		}
-		if p < len(data) && data[p] <= ' ' {
+		d.style = compact
+		if p++; p < len(data) && data[p] <= ' ' {
+			d.style = spaced
 			p = skipSpace(data, p, d.space)
 		}
+		s, p = d.named(p, last)
 	}
+	return -1
 }
 
 // memberEnd is the index after the brace at p; -1 where there is none.
@@ -98,10 +93,20 @@ func (d *Decoder) memberEnd(p int) int {
 	return d.fail(JSONSyntax, -1, p, "want , or } after a value")
 }
 
-// name reads the name at p, which is not the one that was expected, and its colon.
-// It returns the name's slot, or -1
-// with the name in d.key where the definition has no such name, and the index
-// after the colon.
+// named reads the name at p, its colon and the space after it. It returns the name's
+// slot, or -1 with the name in d.key where the definition has no such name, and the
+// index of the value.
+func (d *Decoder) named(p int, last int32) (s int32, next int) {
+	s = d.next[last+1]
+	if q := &d.slots[s]; p < len(d.data) && q.matches(d.data[p:]) {
+		p += len(q.quoted)
+	} else if s, p = d.name(p, last); p < 0 {
+		return -1, -1
+	}
+	return s, skipSpace(d.data, p, d.space)
+}
+
+// name is named for a name that is not the one that was expected, to the colon.
 func (d *Decoder) name(p int, last int32) (s int32, next int) {
 	if p >= len(d.data) || d.data[p] != '"' {
 		return -1, d.fail(JSONSyntax, -1, p, "want a name in quotes")
@@ -145,12 +150,12 @@ func (d *Decoder) unknown(p int) int {
 func (d *Decoder) field(s int32, p int) int {
 	q := &d.slots[s]
 	f := int(q.field)
-	if d.seen.has(f) {
+	if seen := &d.seen[q.word&3]; *seen&q.bit == 0 {
+		*seen |= q.bit
+	} else {
 		return d.again(s, f, p)
 	}
-	d.seen.add(f)
-	m := &d.marks[f]
-	m.via, m.from = s, int32(p)
+	d.marks[f] = mark{int32(p), s}
 	next := -1
 	switch q.kind {
 	case Decimal:
@@ -163,11 +168,10 @@ func (d *Decoder) field(s int32, p int) int {
 			if hi, v := bits.Mul64(digits, q.unit[point]); hi == 0 && v <= q.limit {
 				d.values[f] = int64(v)
 				d.rows.SetDecimal(f, int64(v))
-				m.to = int32(end)
 				return end
 			}
 		}
-		next = d.storeDecimal(f, p, end, &number{digits: digits, exp: -point})
+		next = d.shortened(f, p, end, digits, point)
 	case String:
 		next = d.stringValue(f, p)
 	case Float64:
@@ -184,7 +188,6 @@ func (d *Decoder) field(s int32, p int) int {
 	if next < 0 {
 		next = d.failed(f, p)
 	}
-	m.to = int32(next)
 	return next
 }
 
@@ -213,7 +216,8 @@ func (d *Decoder) again(s int32, f, p int) int {
 		return -1
 	}
 	m := &d.marks[f]
-	if len(d.def.Fields[f].Aliases) == 0 || string(d.data[p:next]) != string(d.data[m.from:m.to]) {
+	first := extent(d.data, int(m.from))
+	if len(d.def.Fields[f].Aliases) == 0 || first < 0 || string(d.data[p:next]) != string(d.data[m.from:first]) {
 		return d.fail(DuplicateKey, f, p, "")
 	}
 	name := d.slots[s].quoted

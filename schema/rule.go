@@ -73,6 +73,10 @@ type quickTest struct {
 	right uint16 // slot
 }
 
+// quickSlots is how many slots quick tests may look at: a power of two, which an index
+// needs no check to be below.
+const quickSlots = 512
+
 // breaks stands in the flags for a rule that rejects. No flag is that high.
 const breaks = math.MinInt64
 
@@ -207,7 +211,7 @@ func (c *ruleCompiler) add(t test) {
 // sort parts the tests into quick and slow ones.
 func (p *program) sort(rules []Rule) {
 	for _, t := range p.tests {
-		if t.wide || t.op != opIntGreater {
+		if t.wide || t.op != opIntGreater || max(t.left, t.right) >= quickSlots {
 			p.slow = append(p.slow, t)
 			continue
 		}

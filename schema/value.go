@@ -80,6 +80,30 @@ func (d *Decoder) storeDecimal(f, p, next int, n *number) int {
 	return next
 }
 
+// shortened is storeDecimal for digits of which point come after the point, where that
+// may be too many: 123.45099639892578 is what 123.451 becomes in 32 bits. Whether such a
+// tail is rounded up, no processor can guess.
+func (d *Decoder) shortened(f, p, next int, digits uint64, point int32) int {
+	plan := &d.plans[f]
+	if point <= plan.scale {
+		return d.failValue(NumberOverflow, f, p, "")
+	}
+	unit := pow10[point-plan.scale]
+	u := digits / unit
+	rest := digits - u*unit
+	u += uint64(oneIf(2*rest+u&1 > unit)) // more than half, or half and odd
+	hi, lo := bits.Mul64(min(rest, unit-rest), precision)
+	if hi > 0 || lo > digits || u > uint64(plan.limit) {
+		return d.storeDecimal(f, p, next, &number{digits: digits, exp: -point})
+	}
+	if rest != 0 && !d.coerce(f, rounded, p) {
+		return -1
+	}
+	d.values[f] = int64(u)
+	d.rows.SetDecimal(f, int64(u))
+	return next
+}
+
 // float decodes a Float64.
 func (d *Decoder) float(f, p int) int {
 	// A quotient of two numbers that float64 holds exactly is rounded once.

@@ -43,6 +43,9 @@ const guarded = `{
     {"name": "k", "type": ["null", "long"], "default": null},
     {"name": "x", "type": ["null", "double"], "default": null},
     {"name": "dec", "type": ["null", {"type": "bytes", "logicalType": "decimal", "precision": 10, "scale": 2}], "default": null},
+    {"name": "count", "type": ["null", "long"], "default": null, "aliases": ["total"]},
+    {"name": "a_name_of_many_letters_one", "type": ["null", "long"], "default": null},
+    {"name": "a_name_of_many_letters_two", "type": ["null", "long"], "default": null},
     {"name": "bin", "type": ["null", "bytes"], "default": null},
     {"name": "bool", "type": ["null", "boolean"], "default": null}
   ]
@@ -51,24 +54,29 @@ const guarded = `{
 // candidates are values of each field of guarded: few, so that they come again, and
 // such as look like one another.
 var candidates = map[string][]string{
-	"s":     {`"a"`, `"b"`, `"a\u0020"`, `"a "`, `"\u0000"`, `""`, `"a\"b"`},
-	"t":     {`"2024-01-15T14:30:52Z"`, `"2024-01-15T14:30:52.250000+00:00"`, `"2024-01-15T14:30:60Z"`, `"2024-01-14T14:30:52Z"`, `"2024-01-15T24:00:00Z"`, `"2024-01-15T14:30:52.25000x+00:00"`, `"2024-01-15T14:30:52.250000+01:00"`, `"2024-01-15T14:30:52.250000Z"`, `"2024-01-15T14:30:52+00:00"`, `"2024-01-15 14:30:52Z"`, `"2024-01-15T14:30:52Z "`},
-	"made":  {"", "null", `"2024-01-15T14:00:00.000000Z"`, `"2024-01-15"`},
-	"on":    {"", "null", `"2024-01-15"`, `"2024-01-14"`, `"2024-01-15T00:00:00Z"`, `"2024-01-15T00:00:00.000000+00:00"`, `"2024-01-15T14:30:52Z"`},
-	"short": {"", `"v1.2.3"`, `"abc"`, `"abcd"`, "null"},
-	"side":  {"", `"call"`, `"C"`, `"c\u0061ll"`, `"cal"`, `"put"`},
-	"text":  {"", `"a"`, `"{\"a\":1}"`, `{"a":1}`, `"a\"b"`, `""`, "\"a\x01\""},
-	"n":     {"", "-3", "-2", "2", "3", "7", "8", "null", "9223372036854775807", "-9223372036854775807", "-9223372036854775808"},
-	"m":     {"", "-3", "2", "3", "7", "8"},
-	"k":     {"", "9223372036854775806", "9223372036854775807"},
-	"x":     {"", "1.5", "-1.5", "-0.0", "0", "0.0", "7.1"},
-	"dec":   {"", "1.25", "99999999.99", "100000000", "1.255", "0.00000001", "12.345000267028809", "-1.5"},
-	"bin":   {"", `"AAE="`, "null"},
-	"bool":  {"", "true", "null"},
+	"s":                          {`"a"`, `"b"`, `"a\u0020"`, `"a "`, `"\u0000"`, `""`, `"a\"b"`},
+	"t":                          {`"2024-01-15T14:30:52Z"`, `"2024-01-15T14:30:52.250000+00:00"`, `"2024-01-15T14:30:60Z"`, `"2024-01-14T14:30:52Z"`, `"2024-01-15T24:00:00Z"`, `"2024-01-15T14:30:52.25000x+00:00"`, `"2024-01-15T14:30:52.250000+01:00"`, `"2024-01-15T14:30:52.250000Z"`, `"2024-01-15T14:30:52+00:00"`, `"2024-01-15 14:30:52Z"`, `"2024-01-15T14:30:52Z "`},
+	"made":                       {"", "null", `"2024-01-15T14:00:00.000000Z"`, `"2024-01-15"`},
+	"on":                         {"", "null", `"2024-01-15"`, `"2024-01-14"`, `"2024-01-15T00:00:00Z"`, `"2024-01-15T00:00:00.000000+00:00"`, `"2024-01-15T14:30:52Z"`},
+	"short":                      {"", `"v1.2.3"`, `"abc"`, `"abcd"`, "null"},
+	"side":                       {"", `"call"`, `"C"`, `"c\u0061ll"`, `"cal"`, `"put"`},
+	"text":                       {"", `"a"`, `"{\"a\":1}"`, `{"a":1}`, `"a\"b"`, `""`, "\"a\x01\""},
+	"n":                          {"", "-3", "-2", "2", "3", "7", "8", "null", "9223372036854775807", "-9223372036854775807", "-9223372036854775808"},
+	"m":                          {"", "-3", "2", "3", "7", "8"},
+	"k":                          {"", "9223372036854775806", "9223372036854775807"},
+	"x":                          {"", "1.5", "-1.5", "-0.0", "0", "0.0", "7.1"},
+	"dec":                        {"", "1.25", "99999999.99", "100000000", "1.255", "0.00000001", "12.345000267028809", "-1.5"},
+	"count":                      {"", "1", "12", "NaN"},
+	"total":                      {"", "1", "12", "123", "NaN"},
+	"a_name_of_many_letters_one": {"", "1", "2"},
+	"a_name_of_many_letters_two": {"", "1", "2"},
+	"bin":                        {"", `"AAE="`, "null"},
+	"bool":                       {"", "true", "null"},
 }
 
 func drawRecord(t *rapid.T) string {
 	var parts []string
+	colon := rapid.SampledFrom([]string{":", ": ", ": ", " : "}).Draw(t, "colon")
 	for _, name := range slices.Sorted(maps.Keys(candidates)) {
 		all := candidates[name]
 		v := all[0]
@@ -76,13 +84,13 @@ func drawRecord(t *rapid.T) string {
 			v = rapid.SampledFrom(all).Draw(t, name)
 		}
 		if v != "" {
-			parts = append(parts, fmt.Sprintf(`%q:%s`, name, v))
+			parts = append(parts, fmt.Sprintf(`%q%s%s`, name, colon, v))
 		}
 	}
 	if rapid.IntRange(0, 9).Draw(t, "shuffled") == 0 {
 		parts = rapid.Permutation(parts).Draw(t, "order")
 	}
-	return "{" + strings.Join(parts, rapid.SampledFrom([]string{",", ", "}).Draw(t, "comma")) + "}"
+	return "{" + strings.Join(parts, rapid.SampledFrom([]string{",", ", ", ", ", ",  ", " , "}).Draw(t, "comma")) + "}"
 }
 
 // What a decoder met before, and what its columns hold, changes no verdict and no
@@ -178,6 +186,8 @@ func TestRememberedValuesAreNoExcuse(t *testing.T) {
 		{"no digits", `"made":"2024-01-15T14:30:52.250000Z"`, `"made":"2024-01-15T14:30:52.2500:0Z"`},
 		{"a number that overflows into a small one", `"dec":1`, `"dec":184467440737095517`},
 		{"more after the zone", `"made":"2024-01-15T14:30:52Z"`, `"made":"2024-01-15T14:30:52ZZZZZZ"`},
+		{"the same under another name", `"count":1`, `"count":12,"total":1`},
+		{"a name that begins the same", `"a_name_of_many_letters_one":1`, `"a_name_of_many_letters_one":1,"a_name_of_many_letters_one":1`},
 	} {
 		dec, rows := def.NewDecoder(Standard), NewColumns(def)
 		for range 3 {
@@ -197,7 +207,7 @@ func TestRememberedAvroStringsAreNoExcuse(t *testing.T) {
 	writer, dec, rows := avro.MustParse(def.Avro()), def.NewDecoder(Standard), NewColumns(def)
 	for _, short := range []any{nil, "v1.2.3"} {
 		values := map[string]any{"s": "a", "t": published, "made": published}
-		for _, name := range []string{"on", "side", "text", "n", "m", "k", "x", "dec", "bin", "bool"} {
+		for _, name := range []string{"on", "side", "text", "n", "m", "k", "x", "dec", "bin", "bool", "count", "a_name_of_many_letters_one", "a_name_of_many_letters_two"} {
 			values[name] = nil
 		}
 		values["short"] = short
