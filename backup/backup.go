@@ -64,8 +64,13 @@ const (
 	// over. By the store's clock.
 	MaxDuration = 24 * time.Hour
 
-	// Grace is how long objects stay that no manifest names. It leaves a day for a
-	// manifest that is sent in time and made late.
+	// lateAfter is how long after its beginning a backup's manifest may be made, since
+	// a request may be sent in time and arrive late. One made later does not count,
+	// whoever reads it.
+	lateAfter = 2 * MaxDuration
+
+	// Grace is how long objects stay that no manifest names: longer than it takes until
+	// no manifest can come any more that names them.
 	Grace = 3 * MaxDuration
 )
 
@@ -81,6 +86,7 @@ var (
 	// ErrIncomplete: the backup was made, and some tables are not in it.
 	ErrIncomplete = errors.New("not every table could be backed up")
 
+	errLate  = errors.New("made too late")
 	errMoved = errors.New("the lake moved on while it was copied") // plan again
 )
 

@@ -181,10 +181,9 @@ func clone(t testing.TB, from *objstore.Mem) *objstore.Mem {
 // copy of one.
 func grown(t testing.TB) (l *lake, at [3]*backup.Manifest, rows [3][]string) {
 	once.Do(func() { first.lake, first.at, first.rows = grow(t) })
-	inner := *first.lake.Lake
-	inner.T, inner.Store = t, clone(t, first.lake.store)
-	l = &lake{Lake: &inner, t: t, store: inner.Store, archive: clone(t, first.lake.archive), vault: clone(t, first.lake.vault)}
-	l.store.Clock, l.archive.Clock, l.vault.Clock = l.Clock, l.Clock, l.Clock
+	inner := first.lake.On(t, clone(t, first.lake.store))
+	l = &lake{Lake: inner, t: t, store: inner.Store, archive: clone(t, first.lake.archive), vault: clone(t, first.lake.vault)}
+	l.archive.Clock, l.vault.Clock = l.Clock, l.Clock
 	return l, first.at, first.rows
 }
 

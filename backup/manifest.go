@@ -36,7 +36,6 @@ type Manifest struct {
 
 	Entries []Entry   `json:"-"` // in order of names
 	Made    time.Time `json:"-"` // by the store, of the manifest
-	size    int64
 }
 
 // A Table is one table in a backup.
@@ -217,7 +216,10 @@ func read(ctx context.Context, vault objstore.Reader, o objstore.Object) (*Manif
 	if err != nil {
 		return nil, fmt.Errorf("manifest %s: %w: %w", o.Name, err, ErrDamaged)
 	}
-	m.Made, m.size = o.Created, int64(len(data))
+	m.Made = o.Created
+	if took := m.Made.Sub(m.Began); took > lateAfter {
+		return m, fmt.Errorf("manifest %s was made %v after its backup began, too late to rely on: %w", o.Name, took.Round(time.Minute), errLate)
+	}
 	return m, nil
 }
 
@@ -232,6 +234,9 @@ func All(ctx context.Context, vault objstore.Reader) ([]*Manifest, error) {
 	var bad []error
 	for _, o := range found {
 		m, err := read(ctx, vault, o)
+		if errors.Is(err, errLate) {
+			continue // no backup
+		}
 		if err != nil {
 			bad = append(bad, err)
 			continue

@@ -201,6 +201,9 @@ func (p *Prune) pruned(ctx context.Context) ([]prunedManifest, error) {
 			return nil, err
 		}
 		m, err := read(ctx, p.Vault, o)
+		if errors.Is(err, errLate) {
+			err = nil // when it was moved, not when it was made
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%w; nothing is deleted while it cannot be read", err)
 		}
@@ -263,8 +266,10 @@ func (p *Prune) sweep(ctx context.Context, r *PruneReport, named, waiting map[st
 				return err
 			}
 		}
-		r.Objects++
-		r.Bytes += o.Size
+		if _, _, isObject := splitObject(o.Name); isObject {
+			r.Objects++
+			r.Bytes += o.Size
+		}
 	}
 	return nil
 }

@@ -276,6 +276,8 @@ func (r *run) finish(ctx context.Context, m *Manifest) error {
 			return fmt.Errorf("write the manifest: %w", err)
 		}
 	}
-	m.Made, m.size = made.Created, int64(len(data))
+	if m.Made = made.Created; m.Made.Sub(r.began) > lateAfter {
+		return fmt.Errorf("its manifest was made too late, %v after it began, and does not count: run it again", m.Made.Sub(r.began).Round(time.Minute))
+	}
 	return nil
 }

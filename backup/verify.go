@@ -3,11 +3,13 @@ package backup
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
 	"github.com/buffetbot/ingest/columnar"
 	"github.com/buffetbot/ingest/objstore"
+	"github.com/buffetbot/ingest/partition"
 )
 
 // A Verify checks backups against the bucket that they are in. It reads, and changes
@@ -61,8 +63,8 @@ func (v *Verify) Backup(ctx context.Context, m *Manifest) ([]Finding, error) {
 		return found, err
 	}
 	for _, t := range m.Tables {
-		if t.Version < 0 {
-			continue
+		if t.Version < 0 || slices.ContainsFunc(found, func(f Finding) bool { return strings.HasPrefix(f.Object, partition.TableRoot(t.Type)+"_delta_log/") }) {
+			continue // without a log there is nothing to compare with
 		}
 		s, err := m.Snapshot(ctx, v.Vault, t.Type)
 		if ctx.Err() != nil {

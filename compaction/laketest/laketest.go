@@ -6,6 +6,7 @@ package laketest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"testing"
 	"time"
 
@@ -45,6 +46,15 @@ func New(t testing.TB) *Lake {
 	l := &Lake{T: t, Store: objstore.NewMem(), Registry: registry, Def: def, Now: Start, rows: map[string]bool{}}
 	l.Store.Clock = l.Clock
 	return l
+}
+
+// On is the lake as it is now, in a store that has a copy of its objects: what is
+// ingested into one is not in the other.
+func (l *Lake) On(t testing.TB, store *objstore.Mem) *Lake {
+	copied := *l
+	copied.T, copied.Store, copied.rows = t, store, maps.Clone(l.rows)
+	store.Clock = (&copied).Clock
+	return &copied
 }
 
 // Ingest makes a raw object of rows of a day, one message each.
