@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -248,6 +249,13 @@ func (l *lake) settle() {
 	l.fsck(l.store)
 }
 
+// quickly runs a test in which no time passes while somebody waits: a log with a gap
+// is read again and again, with pauses.
+func quickly(t *testing.T, name string, test func(t *testing.T)) {
+	grown(t) // outside
+	t.Run(name, func(t *testing.T) { synctest.Test(t, test) })
+}
+
 func TestABackupCopiesWhatIsNew(t *testing.T) {
 	l, at, _ := grown(t)
 	for i, m := range at {
@@ -390,7 +398,7 @@ var damages = []damage{
 // no row is lost or there twice.
 func TestMend(t *testing.T) {
 	for _, d := range damages {
-		t.Run(d.name, func(t *testing.T) {
+		quickly(t, d.name, func(t *testing.T) {
 			l, at, rows := grown(t)
 			want := contents(t, l.store, "processed/"+market+"/year=")
 			live := l.Snapshot().Files(nil)
@@ -431,7 +439,7 @@ func TestMend(t *testing.T) {
 func TestBackToAVersion(t *testing.T) {
 	for _, d := range damages {
 		for _, i := range []int{0, 2} {
-			t.Run(fmt.Sprintf("%s/backup %d", d.name, i), func(t *testing.T) {
+			quickly(t, fmt.Sprintf("%s/backup %d", d.name, i), func(t *testing.T) {
 				l, at, rows := grown(t)
 				before := l.Snapshot().Version
 				d.do(t, l)

@@ -17,36 +17,40 @@ import (
 // takes nothing that is needed.
 func TestASweeperThatWasPausedOverARestore(t *testing.T) {
 	for _, damage := range []string{"nothing", "an entry of the log is damaged"} {
-		for at := 0; ; at++ {
-			l, backups, _ := grown(t)
-			l.Pass(8 * days) // everything removed or consumed so far is due
-			n, reached := 0, false
-			on := &hook{Store: l.store, before: func(op, _ string) {
-				if op != "remove" {
-					return
-				}
-				if n++; n-1 != at {
-					return
-				}
-				reached = true
-				for _, d := range damages {
-					if d.name == damage {
-						d.do(t, l)
-					}
-				}
-				l.restore(backups[0], false)
-			}}
-			s := &sweep.Sweeper{Store: on, Archive: l.archive, Options: sweep.Options{Workers: 1}}
-			if _, err := s.Run(t.Context(), types); err != nil && !reached {
-				t.Fatal(err)
+		quickly(t, damage, func(t *testing.T) { pausedSweeper(t, damage) })
+	}
+}
+
+func pausedSweeper(t *testing.T, damage string) {
+	for at := 0; ; at++ {
+		l, backups, _ := grown(t)
+		l.Pass(8 * days) // everything removed or consumed so far is due
+		n, reached := 0, false
+		on := &hook{Store: l.store, before: func(op, _ string) {
+			if op != "remove" {
+				return
 			}
-			if !reached {
-				break
+			if n++; n-1 != at {
+				return
 			}
-			l.settle()
-			if t.Failed() {
-				t.Fatalf("%s, paused at deletion %d", damage, at)
+			reached = true
+			for _, d := range damages {
+				if d.name == damage {
+					d.do(t, l)
+				}
 			}
+			l.restore(backups[0], false)
+		}}
+		s := &sweep.Sweeper{Store: on, Archive: l.archive, Options: sweep.Options{Workers: 1}}
+		if _, err := s.Run(t.Context(), types); err != nil && !reached {
+			t.Fatal(err)
+		}
+		if !reached {
+			break
+		}
+		l.settle()
+		if t.Failed() {
+			t.Fatalf("paused at deletion %d", at)
 		}
 	}
 }
@@ -55,41 +59,48 @@ func TestASweeperThatWasPausedOverARestore(t *testing.T) {
 // in the new version, or it has lost; no row is lost or twice.
 func TestACompactorBesideARestore(t *testing.T) {
 	for _, damage := range []string{"nothing", "the log ends early"} {
-		for at := 0; ; at++ {
-			l, backups, _ := grown(t)
-			l.Ingest(1, "late")
-			for _, d := range damages {
-				if d.name == damage {
-					d.do(t, l)
-				}
-			}
-			n, reached := 0, false
-			on := &hook{Store: l.store, before: func(op, name string) {
-				if op != "create" {
-					return
-				}
-				if n++; n-1 == at {
-					reached = true
-					_ = l.CompactOn(l.store)
-				}
-			}}
-			if _, err := l.restorer(on).Table(t.Context(), backups[0], market, false); err != nil {
-				t.Fatalf("%s, at %d: %v", damage, at, err)
-			}
-			if damage == "nothing" {
-				l.settle()
-			} else {
-				l.fsck(l.store)
-			}
-			if t.Failed() {
-				t.Fatalf("%s, compacted at %d", damage, at)
-			}
-			if !reached {
-				break
+		quickly(t, damage, func(t *testing.T) { besideACompactor(t, damage) })
+	}
+}
+
+func besideACompactor(t *testing.T, damage string) {
+	for at := 0; ; at++ {
+		l, backups, _ := grown(t)
+		l.Ingest(1, "late")
+		for _, d := range damages {
+			if d.name == damage {
+				d.do(t, l)
 			}
 		}
+		n, reached := 0, false
+		on := &hook{Store: l.store, before: func(op, name string) {
+			if op != "create" {
+				return
+			}
+			if n++; n-1 == at {
+				reached = true
+				_ = l.CompactOn(l.store)
+			}
+		}}
+		if _, err := l.restorer(on).Table(t.Context(), backups[0], market, false); err != nil {
+			t.Fatalf("%s, at %d: %v", damage, at, err)
+		}
+		if damage == "nothing" {
+			l.settle()
+		} else {
+			l.fsck(l.store)
+		}
+		if t.Failed() {
+			t.Fatalf("%s, compacted at %d", damage, at)
+		}
+		if !reached {
+			break
+		}
 	}
-	// A commit that was prepared on the head of before is refused.
+}
+
+// A commit that was prepared on the head of before is refused.
+func TestACommitOfBeforeARestore(t *testing.T) {
 	l, backups, _ := grown(t)
 	l.Ingest(1, "late")
 	done := false

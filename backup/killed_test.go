@@ -72,7 +72,7 @@ func TestARestoreKilledAtAnyStep(t *testing.T) {
 		{"the table is gone", 2, false},
 	} {
 		for _, lost := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s/lost=%v", c.damage, lost), func(t *testing.T) {
+			quickly(t, fmt.Sprintf("%s/lost=%v", c.damage, lost), func(t *testing.T) {
 				for k := 0; ; k++ {
 					l, at, rows := grown(t)
 					for _, d := range damages {
