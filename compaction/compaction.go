@@ -66,7 +66,8 @@ type Options struct {
 
 	Properties partition.Properties // of tables that a run creates; zero fields mean the table's defaults
 
-	schema string // version of the definition that objects are read by
+	schema   string // version of the definition that objects are read by
+	corrects bool   // rows of the data type correct each other
 }
 
 // The defaults of Options.
@@ -199,7 +200,7 @@ func (c *Compactor) open(dataType string) (*job, error) {
 	if j.log == nil {
 		j.log = zap.NewNop()
 	}
-	j.o.Now, j.o.schema = clock(), def.Version.String()
+	j.o.Now, j.o.schema, j.o.corrects = clock(), def.Version.String(), def.Superseded() >= 0
 	j.table = partition.OpenTable(c.Store, dataType, clock)
 	j.table.Properties = j.o.Properties.Or(j.table.Properties)
 	j.table.Warn = func(err error) { j.log.Warn("table", zap.String("type", dataType), zap.Error(err)) }

@@ -22,11 +22,12 @@ type Group struct {
 	Left  string              // why nothing is done now, for people; "": it is
 	Cost  Cost
 
-	Late   bool     // the day was in its final form before
-	Final  bool     // the day is given its final form: all of its files are merged
-	Waited bool     // the raw objects have waited as long as the policy lets them
-	Small  []string // paths in Merge that no new row needs: small files taken along
-	Listed int      // new raw objects left out because they could not be read, and are not to be tried yet
+	Late     bool     // the day was in its final form before
+	Final    bool     // the day is given its final form: all of its files are merged
+	Unmarked bool     // files do not say yet which rows are superseded: all of the day's are merged
+	Waited   bool     // the raw objects have waited as long as the policy lets them
+	Small    []string // paths in Merge that no new row needs: small files taken along
+	Listed   int      // new raw objects left out because they could not be read, and are not to be tried yet
 }
 
 // A Cost is what has to be read for a group, and what comes of it.
@@ -114,9 +115,11 @@ func Explain(raw []partition.RawFile, s *partition.Snapshot, o Options, facts Fa
 		}
 		g.Raw = append(g.Raw, r)
 	}
-	if s != nil && o.Policy.on() {
+	if s != nil && (o.Policy.on() || o.corrects) {
 		for _, key := range s.Partitions() {
-			group(key) // it may be due for its final form
+			if live := s.Partition(key); o.Policy.on() && mayBeSealed(live) || o.corrects && unmarked(live) {
+				group(key)
+			}
 		}
 	}
 	groups := make([]Group, 0, len(fresh))
@@ -137,6 +140,9 @@ func (g *Group) fill(s *partition.Snapshot, o Options, facts Facts) bool {
 		slices.SortFunc(g.Live, func(a, b partition.File) int { return cmp.Compare(a.Path, b.Path) })
 	}
 	choose(g, o.withDefaults())
+	if o.corrects && unmarked(g.Live) {
+		g.mark()
+	}
 	if len(g.Raw) == 0 && len(g.Merge) == 0 && g.Left == "" {
 		if g.Listed == 0 {
 			return false
@@ -184,6 +190,8 @@ func (g Group) why(now time.Time) string {
 		parts = append(parts, "nothing live yet")
 	case len(g.Merge) == 0 && len(g.Raw) > 0 && g.Left == "":
 		parts = append(parts, "beside "+count(len(g.Live), "live file")+" with other symbols or times")
+	case g.Unmarked:
+		parts = append(parts, "to say which rows are superseded, in "+g.live())
 	case len(g.Merge) > 0 && len(g.Raw) == 0:
 		parts = append(parts, "the day is over: its final form, of "+g.live())
 	case len(g.Merge) > 0:
