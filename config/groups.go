@@ -153,6 +153,14 @@ type Compact struct {
 	MinRawAge      time.Duration `env:"MIN_RAW_AGE" default:"0s" help:"Leave raw files younger than this for the next run."`
 	TargetFileSize Bytes         `env:"TARGET_FILE_SIZE" default:"256MiB" help:"Size that processed files are cut at, at symbol boundaries."`
 	MemoryBudget   Bytes         `env:"COMPACT_MEMORY_BUDGET" default:"512MiB" help:"Estimated bytes of the partitions worked on at once."`
+	RewriteShare   float64       `env:"REWRITE_SHARE" default:"0.25" help:"Write files again only where the new rows come to this share of their bytes; until then raw files wait, and only the lake's own readers see them. 0: merge each day with new raw files, whole, at every run."`
+	RewriteFloor   Bytes         `env:"REWRITE_FLOOR" default:"4MiB" help:"Bytes of files that are written again however few the new rows are."`
+	MaxRawWait     time.Duration `env:"MAX_RAW_WAIT" default:"6h" help:"The longest that raw files of a day that goes on wait for company (0s: until the day is sealed)."`
+	SealAfter      time.Duration `env:"SEAL_AFTER" default:"6h" help:"From a day's end (UTC) to its final form, made of all of its rows."`
+	LateWait       time.Duration `env:"LATE_WAIT" default:"24h" help:"The longest that late raw files of a day that is over wait, and how long such a day must have been at rest before it gets its final form again."`
+	LeaseFor       time.Duration `env:"LEASE_FOR" default:"15m" help:"How long a compactor tells the others that it is at a day: it saves them double work (0s: tell nobody)."`
+	LeaseFloor     Bytes         `env:"LEASE_FLOOR" default:"16MiB" help:"Days with fewer bytes to read are not worth a lease."`
+	RetryAfter     time.Duration `env:"RETRY_UNREADABLE_AFTER" name:"retry-unreadable-after" default:"10m" help:"First pause before a raw file that cannot be read is tried again, doubled each time up to a day (0s: every run tries)."`
 	Sweep          bool          `env:"SWEEP" help:"After compacting, archive and delete consumed raw files, and delete removed files, orphans and the log's past once they are old enough."`
 	Grace          time.Duration `env:"GRACE" default:"1h" help:"Age after which consumed raw files are archived and deleted (with --sweep)."`
 	Retain         time.Duration `env:"RETAIN" default:"168h" help:"Age after which files that the table no longer holds are deleted: time travel and long external queries reach back so far. It is the table's own property, which is raised to it and never lowered."`
@@ -177,8 +185,17 @@ func (c *Compact) Problems() []error {
 			all = append(all, fmt.Errorf("--%s %v: must be greater than 0", age.flag, age.value))
 		}
 	}
-	if c.MinRawAge < 0 {
-		all = append(all, fmt.Errorf("--min-raw-age %v: must not be negative", c.MinRawAge))
+	for _, wait := range []struct {
+		flag  string
+		value time.Duration
+	}{{"min-raw-age", c.MinRawAge}, {"max-raw-wait", c.MaxRawWait}, {"seal-after", c.SealAfter}, {"late-wait", c.LateWait},
+		{"lease-for", c.LeaseFor}, {"retry-unreadable-after", c.RetryAfter}} {
+		if wait.value < 0 {
+			all = append(all, fmt.Errorf("--%s %v: must not be negative", wait.flag, wait.value))
+		}
+	}
+	if c.RewriteShare < 0 || c.RewriteShare > 1 {
+		all = append(all, fmt.Errorf("--rewrite-share %v: must be from 0 to 1", c.RewriteShare))
 	}
 	return all
 }

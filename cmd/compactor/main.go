@@ -15,6 +15,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/schollz/progressbar/v3"
 	"go.uber.org/zap"
 
@@ -69,6 +70,10 @@ func run(ctx context.Context, args []string, out, diagnostics io.Writer) error {
 	}
 	c := lake.Compactor(compaction.Options{
 		MinRawAge: s.MinRawAge, TargetFileSize: int64(s.TargetFileSize), MemoryBudget: int64(s.Compact.MemoryBudget),
+		Policy: compaction.Policy{
+			Share: s.RewriteShare, Floor: int64(s.RewriteFloor), MaxWait: s.MaxRawWait, SealAfter: s.SealAfter, LateWait: s.LateWait,
+		},
+		RetryAfter: s.RetryAfter, Leasing: leasing(s.Compact),
 		Properties: partition.Properties{Retain: s.Retain, LogRetain: s.LogRetain},
 	})
 	sweeper, err := lake.Sweeper(sweep.Options{Grace: s.Grace, Retain: s.Retain, LogRetain: s.LogRetain, OrphanAge: s.OrphanAge, DryRun: s.Plan})
@@ -146,17 +151,43 @@ func ready(ctx context.Context, last error) error {
 	return nil
 }
 
+// leasing names this process to other compactors, unlike any other.
+func leasing(s config.Compact) compaction.Leasing {
+	if s.LeaseFor == 0 {
+		return compaction.Leasing{}
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "compactor"
+	}
+	return compaction.Leasing{Owner: fmt.Sprintf("%s-%d-%s", host, os.Getpid(), uuid.NewString()[:8]), For: s.LeaseFor, Floor: int64(s.LeaseFloor)}
+}
+
+// printPlan says of each day what would be done, or why nothing is, and what it
+// comes to.
 func printPlan(ctx context.Context, c *compaction.Compactor, types []string, out io.Writer) error {
 	groups, err := c.Plan(ctx, types)
+	todo, left := 0, 0
+	var read, raw int64
+	fewer := 0
+	for _, g := range groups {
+		fmt.Fprintln(out, g)
+		if g.Left != "" {
+			left++
+			continue
+		}
+		todo++
+		read, raw, fewer = read+g.Cost.RawBytes+g.Cost.LiveBytes, raw+g.Cost.RawBytes, fewer+g.Cost.Fewer
+	}
 	if err != nil {
 		return err
 	}
-	for _, g := range groups {
-		fmt.Fprintln(out, g)
-	}
-	if len(groups) == 0 {
+	if todo+left == 0 {
 		fmt.Fprintln(out, "nothing to do: every raw file is compacted")
+		return nil
 	}
+	fmt.Fprintf(out, "together: %d partitions to merge, reading and writing about %s for %s new, %d files fewer; %d left alone\n",
+		todo, config.Bytes(read).Human(), config.Bytes(raw).Human(), fewer, left)
 	return nil
 }
 
