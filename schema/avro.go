@@ -24,6 +24,8 @@ type avroReader struct {
 	plans    map[string]*avroPlan // by the writer's schema
 	current  *avroPlan            // of the version met last
 	version  string
+	text     string    // the writer's schema met last
+	last     *avroPlan // of text
 	rendered []byte
 	scratch  []byte
 	inflater inflater // of a container's blocks
@@ -35,6 +37,7 @@ const maxPlans = 64
 
 // An avroPlan is a writer's schema compiled for the definition.
 type avroPlan struct {
+	text    string // the writer's schema
 	writer  *avroNode
 	steps   []avroStep
 	seen    bitset // fields that the writer has
@@ -78,6 +81,15 @@ const (
 
 // plan compiles a writer's schema, or finds it compiled.
 func (d *Decoder) plan(text string) *avroPlan {
+	if d.avro.last != nil && text == d.avro.text { // neighbours mostly have the same; a comparison costs less than a hash
+		return d.avro.last
+	}
+	p := d.planned(text)
+	d.avro.text, d.avro.last = p.text, p
+	return p
+}
+
+func (d *Decoder) planned(text string) *avroPlan {
 	if p := d.avro.plans[text]; p != nil {
 		return p
 	}
@@ -86,6 +98,7 @@ func (d *Decoder) plan(text string) *avroPlan {
 	}
 	text = strings.Clone(text)
 	p := d.compileAvro(text)
+	p.text = text
 	d.avro.plans[text] = p
 	return p
 }
