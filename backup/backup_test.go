@@ -2,6 +2,7 @@ package backup_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"slices"
 	"strings"
@@ -248,6 +249,10 @@ func (l *lake) settle() {
 	l.Check()
 	l.fsck(l.store)
 }
+
+// every is the distance between the steps at which something is killed or comes
+// between; 1 takes four times as long.
+var every = flag.Int("every", 4, "kill at every n-th step")
 
 // quickly runs a test in which no time passes while somebody waits: a log with a gap
 // is read again and again, with pauses.

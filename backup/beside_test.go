@@ -64,7 +64,7 @@ func TestACompactorBesideARestore(t *testing.T) {
 }
 
 func besideACompactor(t *testing.T, damage string) {
-	for at := 0; ; at++ {
+	for at := len(damage) % *every; ; at += *every {
 		l, backups, _ := grown(t)
 		l.Ingest(1, "late")
 		for _, d := range damages {
