@@ -78,6 +78,7 @@ type Batch struct {
 	def      *schema.Definition
 	packed   []byte // the rows, while they are few
 	few      int    // of them
+	expect   int    // rows to make room for, once they are many
 	messages int
 	borne    int64 // of the messages' cost
 	receipts []*Receipt

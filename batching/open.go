@@ -3,6 +3,7 @@ package batching
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -23,6 +24,7 @@ type Batcher struct {
 	costs   costs // of the current definition
 	open    map[slot]*Batch
 	days    map[int32]struct{} // scratch of estimate
+	expect  map[slot]int       // rows of the batch before, where that was full: the next will be
 }
 
 // A slot is the place of one open batch. There is at most one of each.
@@ -59,7 +61,7 @@ func New(def *schema.Definition, policy Policy, budget *Budget, clock func() tim
 	b := &Batcher{
 		policy: policy, budget: budget, clock: clock, emit: emit,
 		current: def, costs: costsOf(def),
-		open: map[slot]*Batch{}, days: map[int32]struct{}{},
+		open: map[slot]*Batch{}, days: map[int32]struct{}{}, expect: map[slot]int{},
 	}
 	budget.register(b)
 	return b
@@ -72,6 +74,7 @@ func (b *Batcher) Switch(def *schema.Definition) {
 	c := costsOf(def)
 	b.mu.Lock()
 	b.current, b.costs = def, c
+	clear(b.expect)
 	b.mu.Unlock()
 	b.sealWhere(BySchema, func(batch *Batch) bool { return batch.def != def })
 }
@@ -179,6 +182,7 @@ func (b *Batcher) batch(s slot) (batch *Batch, opened bool) {
 	batch = &Batch{
 		Key:    partition.Key{Type: s.def.Name, Day: partition.Day(s.day)},
 		def:    s.def,
+		expect: b.expect[s],
 		Opened: b.clock(),
 		Seq:    int(sequence.Add(1)),
 		budget: b.budget,
@@ -190,12 +194,17 @@ func (b *Batcher) batch(s slot) (batch *Batch, opened bool) {
 // slot is where the batch is while it is open. Its rows are gone once it is settled.
 func (b *Batch) slot() slot { return slot{int32(b.Key.Day), b.def} }
 
-// room is the number of rows that a batch still takes.
+// room is the number of rows that a batch still takes: not so many that its buffers
+// double beyond what it may hold, only to be sealed half empty.
 func (b *Batcher) room(batch *Batch) int {
-	if b.policy.Rows <= 0 {
-		return 1 << 30
+	room := math.MaxInt32
+	if b.policy.Rows > 0 {
+		room = b.policy.Rows - batch.Len()
 	}
-	return b.policy.Rows - batch.Len()
+	if b.policy.Bytes > 0 && batch.Rows != nil {
+		room = min(room, batch.Rows.Room(b.policy.Bytes))
+	}
+	return room
 }
 
 // append charges what it can to the message's share; what the batch grew by beyond
@@ -228,7 +237,10 @@ func (b *Batch) append(rows *schema.Columns, from, to int) {
 		b.few += to - from
 		return
 	}
-	b.Unpack()
+	if b.Rows == nil {
+		b.Unpack()
+		b.Rows.Reserve(b.expect)
+	}
 	b.Rows.Append(rows, from, to)
 }
 
@@ -247,7 +259,7 @@ func (b *Batcher) full(batch *Batch) Seal {
 	switch {
 	case b.policy.Rows > 0 && batch.Len() >= b.policy.Rows:
 		return ByRows
-	case b.policy.Bytes > 0 && batch.bytes() >= b.policy.Bytes:
+	case b.policy.Bytes > 0 && (batch.bytes() >= b.policy.Bytes || b.room(batch) <= 0):
 		return ByBytes
 	}
 	return 0
@@ -258,6 +270,10 @@ func (b *Batcher) full(batch *Batch) Seal {
 func (b *Batcher) seal(batch *Batch, why Seal) *Batch {
 	delete(b.open, batch.slot())
 	batch.Sealed = why
+	delete(b.expect, batch.slot())
+	if (why == ByRows || why == ByBytes) && batch.Rows != nil {
+		b.expect[batch.slot()] = batch.Len()
+	}
 	b.budget.opened(-batch.charged, 0)
 	return batch
 }

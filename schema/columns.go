@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"math"
 	"math/bits"
 	"unsafe"
 
@@ -115,6 +116,23 @@ func (c *Columns) Begin() {
 	if c.n == c.cap {
 		c.grow(c.n + 1)
 	}
+}
+
+// Reserve makes room for so many rows at once. Rows that come one after the other
+// find it by doubling.
+func (c *Columns) Reserve(rows int) { c.grow(rows) }
+
+// Room is how many rows may be added before the fixed-width buffers, which double,
+// hold more than limit bytes with the rest.
+func (c *Columns) Room(limit int64) int {
+	var width int64
+	for i := range c.cols {
+		width += int64(c.cols[i].width())
+	}
+	if c.bytes+max(width, 1) <= limit {
+		return math.MaxInt32
+	}
+	return c.cap - c.n
 }
 
 // grow makes room for at least rows rows.
