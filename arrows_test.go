@@ -34,6 +34,7 @@ var floors = map[string]int{
 	"sweep":      10,
 	"backup":     10,
 	"query":      11,
+	"upkeep":     11,
 	"fsck":       11,
 	"backfill":   12,
 	"gcp":        12,

@@ -28,6 +28,13 @@ type cli struct {
 	Partitions partitionsCommand `cmd:"" help:"The days of a table, with the days that are missing between them."`
 	Files      filesCommand      `cmd:"" help:"The live files of a table."`
 
+	Table      tableCommand      `cmd:"" help:"Properties of a table: list, set."`
+	Hold       holdCommand       `cmd:"" help:"Keep compactors from a day, with a reason."`
+	Unhold     unholdCommand     `cmd:"" help:"Let compactors at a day again."`
+	Unreadable unreadableCommand `cmd:"" help:"Raw files that compactors cannot read: list, retry."`
+	Retain     retainCommand     `cmd:"" help:"Take days away that are older than is to be kept; says what would go unless --yes."`
+	Audit      auditCommand      `cmd:"" help:"What was done to the lake on purpose, by whom and why."`
+
 	Config configCommand `cmd:"" help:"Settings: what is in effect, where it comes from, whether it works."`
 
 	DLQ     dlqCommand     `cmd:"" name:"dlq" help:"Dead letters: records that could not be accepted, with the reason."`

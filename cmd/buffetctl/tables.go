@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/buffetbot/ingest"
+	"github.com/buffetbot/ingest/compaction"
 	"github.com/buffetbot/ingest/config"
 	"github.com/buffetbot/ingest/partition"
 )
@@ -161,26 +162,34 @@ func (c *partitionsCommand) Run(ctx context.Context, std streams, log *zap.Logge
 		if err != nil {
 			return err
 		}
-		return c.print(std, days)
+		holds, err := lake.Holds(ctx, c.Type)
+		if err != nil {
+			return err
+		}
+		return c.print(std, days, holds)
 	})
 }
 
 // print shows the latest days.
-func (c *partitionsCommand) print(std streams, days []ingest.PartitionInfo) error {
+func (c *partitionsCommand) print(std streams, days []ingest.PartitionInfo, holds map[partition.Day]compaction.Hold) error {
 	g := newGrid(c.Format, column{"day", words}, column{"files", number}, column{"rows", number}, column{"bytes", size},
 		column{"symbols", number}, column{"first_symbol", words}, column{"last_symbol", words},
 		column{"first_event", instant}, column{"last_event", instant}, column{"newest_file", instant},
-		column{"missing_days_before", number}, column{"missing", words})
+		column{"missing_days_before", number}, column{"missing", words},
+		column{"held", words})
 	shown := c.cut(len(days))
 	for _, d := range days[len(days)-shown:] {
-		var symbols, missing, which any
+		var symbols, missing, which, held any
+		if h, ok := holds[d.Day]; ok {
+			held = h.String()
+		}
 		if d.Symbols >= 0 {
 			symbols = d.Symbols
 		}
 		if d.MissingBefore > 0 {
 			missing, which = d.MissingBefore, gap(d.Day, d.MissingBefore)
 		}
-		g.row(d.Day.String(), d.Files, d.Rows, d.Bytes, symbols, d.FirstSymbol, d.LastSymbol, d.FirstEvent, d.LastEvent, d.Fresh, missing, which)
+		g.row(d.Day.String(), d.Files, d.Rows, d.Bytes, symbols, d.FirstSymbol, d.LastSymbol, d.FirstEvent, d.LastEvent, d.Fresh, missing, which, held)
 	}
 	if err := g.write(std.out); err != nil {
 		return err
