@@ -205,6 +205,11 @@ func (r *run) check(ctx context.Context, p *plan, entries []Entry) error {
 	if s.Version != p.snapshot.Version || s.ID != p.snapshot.ID || !sameFiles(s.Files(nil), p.snapshot.Files(nil)) {
 		return fmt.Errorf("the log in the backup is not the one that was read: %w", errMoved)
 	}
+	for _, f := range s.Files(nil) {
+		if e, ok := m.Entry(f.ObjectName()); !ok || e.Size != f.Size || e.CRC32C != f.CRC32C {
+			return fmt.Errorf("%s is not in the backup as version %d has it", f.ObjectName(), s.Version)
+		}
+	}
 	return nil
 }
 
