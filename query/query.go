@@ -129,6 +129,18 @@ func ParseAsOf(s string) (AsOf, error) {
 	return AsOf{Time: t}, nil
 }
 
+// ParseKnownAt reads an instant; a day stands for its end, as it does for ParseAsOf.
+func ParseKnownAt(s string) (time.Time, error) {
+	t, day, err := parseTime(s)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("%w: known at %q: %w", ErrInvalid, s, err)
+	}
+	if day {
+		t = t.AddDate(0, 0, 1).Add(-time.Microsecond)
+	}
+	return t, nil
+}
+
 // Options are what a read may use. The zero Options are good.
 type Options struct {
 	Parallel int // objects read at once; 0: 8
