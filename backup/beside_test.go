@@ -3,6 +3,7 @@ package backup_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -224,4 +225,84 @@ func TestADamagedManifest(t *testing.T) {
 		t.Errorf("prune beside a manifest that cannot be read: %v", err)
 	}
 	l.backup() // and a backup is still possible
+}
+
+// Raw files that are gone and in no archive: the rows come out of the data files.
+func TestSalvage(t *testing.T) {
+	for _, damage := range []string{"nothing", "an entry of the log is damaged", "the log is gone"} {
+		quickly(t, damage, func(t *testing.T) {
+			l, backups, rows := grown(t)
+			for _, d := range damages {
+				if d.name == damage {
+					d.do(t, l)
+				}
+			}
+			for _, name := range laketest.Names(t, l.store, "raw/") {
+				if !strings.Contains(name, "day=10") { // what waits stays
+					remove(t, l.store, name)
+				}
+			}
+			without := clone(t, l.store)
+			r := l.restorer(l.store)
+			r.Archive = nil
+			report, err := r.Table(t.Context(), backups[0], market, false)
+			if err != nil || report.Salvaged == 0 {
+				t.Fatalf("%+v, %v", report, err)
+			}
+			l.settle()
+			if got := l.rows(); len(got) < len(rows[2]) {
+				t.Errorf("%d rows, want %d at least", len(got), len(rows[2]))
+			}
+			// Somebody who asks for it loses them.
+			r.Lake, r.Salvage = without, false
+			if report, err = r.Table(t.Context(), backups[0], market, false); err != nil || report.Salvaged > 0 {
+				t.Errorf("%+v, %v", report, err)
+			}
+		})
+	}
+}
+
+// A file of the backup that the lake's names know no more is put under its old name
+// only where no sweeper can have an eye on it.
+func TestOldNamesDoNotComeBack(t *testing.T) {
+	for _, damage := range []string{"nothing", "an entry of the log is damaged"} {
+		quickly(t, damage, func(t *testing.T) {
+			l, backups, _ := grown(t)
+			l.Pass(8 * days) // longer than removed files stay
+			before := l.Snapshot()
+			for _, d := range damages {
+				if d.name == damage {
+					d.do(t, l)
+				}
+			}
+			l.restore(backups[0], false)
+			for _, f := range l.Snapshot().Files(nil) {
+				if _, live := before.Live(f.Path); live {
+					continue
+				}
+				if _, ok := backups[0].Entry(f.ObjectName()); ok {
+					t.Errorf("%s is live again under its old name", f.Path)
+				}
+			}
+		})
+	}
+}
+
+// Above a log that is lost, files that it may have named stay for the retention.
+func TestUnknownFilesStay(t *testing.T) {
+	quickly(t, "above a lost log", func(t *testing.T) {
+		l, backups, _ := grown(t)
+		before := laketest.Names(t, l.store, "processed/"+market+"/year=")
+		damages[4].do(t, l)
+		l.restore(backups[0], false)
+		l.sweep()
+		l.Pass(6 * days)
+		l.sweep()
+		after := laketest.Names(t, l.store, "processed/"+market+"/year=")
+		for _, name := range before {
+			if !slices.Contains(after, name) {
+				t.Errorf("%s is gone", name)
+			}
+		}
+	})
 }
