@@ -343,3 +343,83 @@ func TestCorrectionsAgreeWithTheModel(t *testing.T) {
 		}
 	})
 }
+
+// Rows of one key may lie on both sides of where a record of the merge ends.
+func TestCorrectionsAcrossRecords(t *testing.T) {
+	l := newLedger(t)
+	l.evolved = true
+	var first, second []closing
+	for n := range 9_000 { // more rows than one record holds, in pairs
+		r := closing{symbol: fmt.Sprintf("S%05d", n), venue: "X", id: "e:1", published: 1}
+		first = append(first, r)
+		r.id, r.published = "e:2", 2
+		second = append(second, r)
+	}
+	l.raw(first...)
+	l.raw(second...)
+	for _, known := range []int64{0, 1} {
+		q := query.DataQuery{}
+		if known > 0 {
+			q.KnownAt = time.UnixMicro(known)
+		}
+		got, err := l.read(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(got) != len(first) {
+			t.Errorf("known at %d: %d rows, want %d", known, len(got), len(first))
+		}
+		for n, line := range got {
+			want := truth{closing: second[n]}
+			if known == 1 {
+				want = truth{closing: first[n], superseded: 2}
+			}
+			if line != want.String() {
+				t.Fatalf("known at %d, row %d: %s, want %s", known, n, line, want)
+			}
+		}
+	}
+}
+
+// A key that is declared for a table with rows: the next run adds the column and
+// marks every day in that very commit, also one to which only copies have come.
+func TestAKeyDeclaredLater(t *testing.T) {
+	l := newLedger(t)
+	l.raw(closing{symbol: "A", venue: "X", id: "e:1", published: 1}, closing{symbol: "A", venue: "X", id: "e:2", published: 2})
+	l.raw(closing{day: 1, symbol: "A", venue: "X", id: "e:1", published: 1}, closing{day: 1, symbol: "A", venue: "X", id: "e:2", published: 2})
+	l.compact()
+	l.evolved = true
+	l.raw(closing{day: 1, symbol: "A", venue: "X", id: "e:1", published: 1})
+	r := l.compact().Tables[0]
+	if r.Commits != 1 || r.Version != 2 || len(r.Partitions) != 2 {
+		t.Fatalf("%+v", r)
+	}
+	if why := r.Partitions[0].Why; !strings.Contains(why, "to say which rows are superseded") {
+		t.Errorf("the plan says %q", why)
+	}
+	s, err := partition.OpenTable(l.store, "closes", nil).Load(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(s.SchemaString, schema.ColSupersededAt) {
+		t.Errorf("schema %s", s.SchemaString)
+	}
+	def, _ := l.now.Latest("closes")
+	for _, f := range s.Files(nil) {
+		data, err := l.store.Read(t.Context(), f.ObjectName(), 0, -1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, err := columnar.OpenBytes(f.Path, data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec, err := file.Read(t.Context(), def, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if column := rec.Column(def.Superseded()); !f.TellsSuperseded() || column.IsNull(0) || column.IsValid(1) {
+			t.Errorf("%s: _superseded_at %v, of the first row only is wanted", f.Path, column)
+		}
+	}
+}
