@@ -51,6 +51,7 @@ locals {
     "operator reads the archive"             = { who = "operator", bucket = "archive", role = local.read }
     "operator reads backups"                 = { who = "operator", bucket = "backup", role = local.read }
     "operator adds, restores"                = { who = "operator", bucket = "data", role = local.create }
+    "operator overwrites marks"              = { who = "operator", bucket = "data", role = local.remove, prefixes = ["metadata/holds/", "metadata/unreadable/"] }
     "operator tries the temp bucket"         = { who = "operator", bucket = "temp", role = "roles/storage.objectUser" }
     "operator backs up"                      = { who = "operator", bucket = "backup", role = local.create }
     }, {
@@ -65,6 +66,7 @@ locals {
       "${p} writes tables"               = { who = p, bucket = "data", role = local.create, prefixes = ["processed/", "metadata/", "cache/"] }
       "${p} overwrites checkpoint hints" = { who = p, bucket = "data", role = local.remove, prefixes = ["processed/"], suffix = "/_delta_log/_last_checkpoint" }
       "${p} overwrites manifests"        = { who = p, bucket = "data", role = local.remove, prefixes = ["metadata/"], suffix = "/manifest.json" }
+      "${p} overwrites its notes"        = { who = p, bucket = "data", role = local.remove, prefixes = ["metadata/leases/", "metadata/unreadable/"] }
       "${p} overwrites the cache"        = { who = p, bucket = "data", role = local.remove, prefixes = ["cache/"] }
       "${p} spills large merges"         = { who = p, bucket = "temp", role = "roles/storage.objectUser" }
   }]...))

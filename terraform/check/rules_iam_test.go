@@ -35,7 +35,9 @@ func grants(m *module) []string {
 		restricted := len(n.blocks("condition")) == 1
 		switch {
 		case role == removeRole:
-			c.unless((who == "compactor" || who == "sweeper") && bucket == "data" && restricted, "%s: %s may delete from %s", r.address, who, bucket)
+			marks := who == "operator" && restricted && !strings.Contains(n.block("condition").text("expression"), "/objects/raw/") &&
+				!strings.Contains(n.block("condition").text("expression"), "/objects/processed/")
+			c.unless((who == "compactor" || who == "sweeper" || marks) && bucket == "data" && restricted, "%s: %s may delete from %s", r.address, who, bucket)
 		case role == "roles/storage.objectUser":
 			c.unless(bucket == "temp", "%s: %s may do anything in %s", r.address, who, bucket)
 		case bucket == "data" && role != listRole && (who == "ingestor" || who == "reader" || who == "backfill"):
@@ -140,8 +142,9 @@ func conditions(m *module) []string {
 	for key, want := range map[string][]string{
 		"ingestor roles/storage.objectCreator":  {"metadata/write-check", "payloads/", "raw/"},
 		"compactor roles/storage.objectCreator": {"cache/", "metadata/", "processed/"},
-		"compactor " + removeRole:               {"cache/", "metadata/*/manifest.json", "processed/*/_delta_log/_last_checkpoint"},
-		"sweeper " + removeRole: {"cache/", "metadata/*/manifest.json", "metadata/*/sweep.json",
+		"compactor " + removeRole:               {"cache/", "metadata/*/manifest.json", "metadata/leases/", "metadata/unreadable/", "processed/*/_delta_log/_last_checkpoint"},
+		"operator " + removeRole:                {"metadata/holds/", "metadata/unreadable/"},
+		"sweeper " + removeRole: {"cache/", "metadata/*/manifest.json", "metadata/*/sweep.json", "metadata/leases/", "metadata/unreadable/",
 			"processed/", "processed/*/_delta_log/_last_checkpoint", "raw/"},
 	} {
 		got := slices.Sorted(slices.Values(covered[key]))

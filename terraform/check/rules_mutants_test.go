@@ -74,7 +74,7 @@ func TestRulesFindMistakes(t *testing.T) {
 		{"a condition of all objects", condition, "iam.tf", `"resource.name.startsWith(\"projects/_/buckets/${`, `"resource.name.startsWith(\"${`, "condition ("},
 		{"more of processed/", condition, "iam.tf", `suffix = "/_delta_log/_last_checkpoint"`, `suffix = "/_delta_log/"`, "processed/*/_delta_log/"},
 		{"definitions deleted", condition, "iam.tf", `prefixes = ["metadata/"], suffix = "/manifest.json" }`, `prefixes = ["metadata/"] }`, `"metadata/"`},
-		{"delete from raw", condition, "iam.tf", `role = local.remove, prefixes = ["cache/"] }`, `role = local.remove, prefixes = ["raw/"] }`, `compactor google_project_iam_custom_role.remove.id: on ["metadata/*/manifest.json" "processed/*/_delta_log/_last_checkpoint" "raw/"]`},
+		{"delete from raw", condition, "iam.tf", `role = local.remove, prefixes = ["cache/"] }`, `role = local.remove, prefixes = ["raw/"] }`, `compactor google_project_iam_custom_role.remove.id: on ["metadata/*/manifest.json" "metadata/leases/" "metadata/unreadable/" "processed/*/_delta_log/_last_checkpoint" "raw/"]`},
 		{"the sweeper deletes payloads", condition, "iam.tf", `prefixes = ["raw/", "processed/"] }`, `prefixes = ["raw/", "processed/", "payloads/"] }`, "sweeper google_project_iam_custom_role.remove.id"},
 		{"the ingestor as sweeper", grant, "iam.tf", `{ who = "sweeper", bucket = "data", role = local.remove`, `{ who = "ingestor", bucket = "data", role = local.remove`, "ingestor may delete"},
 		{"no write check", condition, "iam.tf", `"metadata/write-check"`, `"metadata/check"`, "metadata/check"},
