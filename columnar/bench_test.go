@@ -63,11 +63,26 @@ func plainRecord(rec arrow.RecordBatch, def *schema.Definition) arrow.RecordBatc
 	for c := range cols {
 		cols[c] = rec.Column(c)
 		if d, ok := cols[c].(*array.Dictionary); ok {
-			cols[c] = must(dense(d))
+			cols[c] = dense(d)
 			fields[c].Type = arrow.BinaryTypes.String
 		}
 	}
 	return array.NewRecordBatch(arrow.NewSchema(fields, nil), cols, rec.NumRows())
+}
+
+// dense is a string column without a dictionary.
+func dense(a *array.Dictionary) arrow.Array {
+	b := array.NewStringBuilder(memory.DefaultAllocator)
+	defer b.Release()
+	words := stringsOf(a)
+	for i := range a.Len() {
+		if v := words.value(i); v == nil {
+			b.AppendNull()
+		} else {
+			b.Append(string(v))
+		}
+	}
+	return b.NewArray()
 }
 
 // BenchmarkEncode sets Encode beside the Parquet library with its defaults (and
@@ -137,52 +152,29 @@ func report(b *testing.B, start time.Duration, rows, size int) {
 	}
 }
 
-// BenchmarkEncodings is the table that settingsFor follows: each choice against
-// the one before it.
+// BenchmarkEncodings is the table that settles what Encode writes: each choice
+// against what it chooses.
 func BenchmarkEncodings(b *testing.B) {
 	rec := marketRecord(1, 100_000)
-	set := func(kinds []schema.Kind, f func(*columnSetting)) func([]columnSetting) {
-		return func(s []columnSetting) {
-			for i := range market.Fields {
-				for _, k := range kinds {
-					if market.Fields[i].Kind == k {
-						f(&s[i])
-					}
-				}
-			}
-		}
-	}
-	dictionary := func(s *columnSetting) { s.dictionary = true }
-	delta := func(s *columnSetting) { s.delta = true }
+	texts := func(f *schema.Field) bool { return f.Kind == schema.String && f.Name != schema.ColID }
 	for _, tt := range []struct {
-		name   string
-		change func([]columnSetting)
+		name  string
+		force func(f *schema.Field) setting
 	}{
-		{"as chosen", func([]columnSetting) {}},
-		{"no delta", func(s []columnSetting) {
-			for i := range s {
-				s[i].delta = false
-			}
+		{"as chosen", nil},
+		{"plain numbers", func(f *schema.Field) setting { return setting{dictionary: texts(f)} }},
+		{"delta for timestamps only", func(f *schema.Field) setting {
+			return setting{dictionary: texts(f), delta: f.Kind == schema.Timestamp}
 		}},
-		{"delta for timestamps only", set([]schema.Kind{schema.Int32, schema.Int64}, func(s *columnSetting) { s.delta = false })},
-		{"delta for decimals too", set([]schema.Kind{schema.Decimal}, delta)},
-		{"dictionary for ids too", set([]schema.Kind{schema.String}, dictionary)},
-		{"dictionary for floats too", set([]schema.Kind{schema.Float64}, dictionary)},
-		{"dictionary for decimals too", set([]schema.Kind{schema.Decimal}, dictionary)},
-		{"plain strings", set([]schema.Kind{schema.String}, func(s *columnSetting) { s.dictionary = false })},
-		{"without statistics", func(s []columnSetting) {
-			for i := range s {
-				s[i].noStatistics = true
-			}
-		}},
+		{"delta for all integers", func(f *schema.Field) setting { return setting{dictionary: texts(f), delta: true} }},
+		{"dictionary for everything", func(f *schema.Field) setting { return setting{dictionary: true} }},
+		{"plain everything", func(f *schema.Field) setting { return setting{} }},
 	} {
 		b.Run(tt.name, func(b *testing.B) {
 			size := 0
 			start := cpu()
 			for b.Loop() {
-				s := settingsFor(rec, market)
-				tt.change(s)
-				data, err := write(rec, market, Summary{}, s)
+				data, err := write(rec, market, Summary{}, tt.force)
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -19,7 +19,9 @@ type columnBuilder struct {
 	want  int // rows in all
 
 	rows    int
+	wide    bool   // words of 32 bits go to words64 too
 	valid   []byte // nil until the first null
+	spare   []byte // a bitmap that valid may become
 	nulls   int
 	words32 []int32 // Int32, Date
 	words64 []int64 // Int64, Timestamp, Float64 (bits), Decimal (unscaled)
@@ -27,7 +29,8 @@ type columnBuilder struct {
 	codes   []int32 // String
 	values  dictionaryBuilder
 
-	base, entries int32 // codes of the current chunk's dictionary
+	base, entries int32   // codes of the current chunk's dictionary
+	wordDict      []int64 // the current chunk's dictionary of words
 	pages         pageReader
 	levels        []int32
 }
@@ -82,13 +85,51 @@ func (b *columnBuilder) dictionary(p *page) error {
 	if b.entries >= 0 || p.encoding != encPlain && p.encoding != encPlainDict {
 		return fmt.Errorf("second dictionary, or one in encoding %d: %w", p.encoding, ErrCorrupt)
 	}
-	if b.field.Kind != schema.String {
+	b.entries = int32(p.values)
+	switch b.field.Kind {
+	case schema.String:
+		b.base = int32(len(b.values.offsets) - 1)
+		_, err := b.plainStrings(p.body, p.values)
+		return err
+	case schema.Binary, schema.Bool:
 		return fmt.Errorf("dictionary of kind %d: %w", b.field.Kind, ErrUnsupported)
 	}
-	b.base, b.entries = int32(len(b.values.offsets)-1), int32(p.values)
-	_, err := b.plainStrings(p.body, p.values)
-	return err
+	return b.dictionaryWords(p.body, p.values)
 }
+
+func (b *columnBuilder) dictionaryWords(body []byte, count int) error {
+	width := 8
+	if b.meta.phys == physInt32 {
+		width = 4
+	}
+	if len(body) != count*width {
+		return fmt.Errorf("%d bytes for a dictionary of %d: %w", len(body), count, ErrCorrupt)
+	}
+	b.wordDict = grow(b.wordDict[:0], count, count)
+	if width == 8 {
+		return plainWords(body, b.wordDict)
+	}
+	for i := range b.wordDict {
+		b.wordDict[i] = int64(int32(binary.LittleEndian.Uint32(body[4*i:])))
+	}
+	return nil
+}
+
+// lookup decodes codes of the dictionary of words to dst[start:].
+func lookup[T int32 | int64](b *columnBuilder, p *page, dst []T, start, present int) ([]T, error) {
+	b.levels = growTo(b.levels, present) // the levels were read
+	codes := b.levels[:present]
+	if err := b.dictionaryCodes(p.body, 0, codes); err != nil {
+		return dst, err
+	}
+	for i, c := range codes {
+		dst[start+i] = T(b.wordDict[c])
+	}
+	return dst, nil
+}
+
+// coded says whether the page's values are codes of a dictionary.
+func (p *page) coded() bool { return p.encoding == encPlainDict || p.encoding == encRLEDict }
 
 // plainStrings appends count length-prefixed values to the dictionary.
 func (b *columnBuilder) plainStrings(body []byte, count int) (first int32, err error) {
@@ -121,16 +162,20 @@ func (b *columnBuilder) page(p *page) error {
 		return err
 	}
 	start := b.rows
-	switch b.field.Kind {
-	case schema.String:
+	switch kind := b.field.Kind; {
+	case kind == schema.String:
 		err = b.pageStrings(p, present)
 		spread(b.codes[start:], b.valid, start, present, p.values)
-	case schema.Binary:
+	case kind == schema.Binary:
 		err = b.pageBinary(p, present)
-	case schema.Bool:
+	case kind == schema.Bool:
 		err = b.pageBools(p, present)
-	case schema.Int32, schema.Date:
-		b.words32, err = pageWords(p, physInt32, b.meta.phys, b.grow32(p.values), start, present)
+	case !b.wide && (kind == schema.Int32 || kind == schema.Date):
+		if b.words32 = b.grow32(p.values); p.coded() {
+			b.words32, err = lookup(b, p, b.words32, start, present)
+		} else {
+			b.words32, err = pageWords(p, physInt32, b.meta.phys, b.words32, start, present)
+		}
 		spread(b.words32[start:], b.valid, start, present, p.values)
 	default:
 		err = b.page64(p, start, present)
@@ -198,7 +243,9 @@ func (b *columnBuilder) appendValid(n int) {
 
 func (b *columnBuilder) needBitmap() {
 	if b.valid == nil {
-		b.valid = make([]byte, bitutil.BytesForBits(int64(b.want)))
+		n := int(bitutil.BytesForBits(int64(b.want)))
+		b.valid = growTo(b.spare, n)[:n]
+		clear(b.valid)
 		bitutil.SetBitsTo(b.valid, 0, int64(b.rows), true)
 	}
 }
@@ -275,15 +322,17 @@ func plainWords[T int32 | int64](body []byte, out []T) error {
 // page64 appends values stored in 64 bits, some of which Parquet keeps in 32.
 func (b *columnBuilder) page64(p *page, start, present int) (err error) {
 	b.words64 = grow(b.words64, p.values, b.want)
-	switch b.meta.phys {
-	case physInt32:
-		narrow := make([]int32, present)
-		if _, err = pageWords(p, physInt32, b.meta.phys, narrow, 0, present); err == nil {
-			for i, v := range narrow {
+	switch {
+	case p.coded():
+		b.words64, err = lookup(b, p, b.words64, start, present)
+	case b.meta.phys == physInt32:
+		b.words32 = grow(b.words32[:0], present, present)
+		if _, err = pageWords(p, physInt32, b.meta.phys, b.words32, 0, present); err == nil {
+			for i, v := range b.words32 {
 				b.words64[start+i] = int64(v)
 			}
 		}
-	case physDouble:
+	case b.meta.phys == physDouble:
 		if p.encoding != encPlain {
 			return fmt.Errorf("encoding %d of a double: %w", p.encoding, ErrUnsupported)
 		}
@@ -307,12 +356,13 @@ func (b *columnBuilder) pageStrings(p *page, present int) error {
 		}
 		return err
 	case encPlainDict, encRLEDict:
-		return b.dictionaryCodes(p.body, out)
+		return b.dictionaryCodes(p.body, b.base, out)
 	}
 	return fmt.Errorf("encoding %d of a string: %w", p.encoding, ErrUnsupported)
 }
 
-func (b *columnBuilder) dictionaryCodes(body []byte, out []int32) error {
+// dictionaryCodes decodes codes, and adds base to each.
+func (b *columnBuilder) dictionaryCodes(body []byte, base int32, out []int32) error {
 	if b.entries < 0 {
 		return fmt.Errorf("codes without a dictionary: %w", ErrCorrupt)
 	}
@@ -330,7 +380,7 @@ func (b *columnBuilder) dictionaryCodes(body []byte, out []int32) error {
 			out[i] = 0
 			return fmt.Errorf("code %d of a dictionary of %d: %w", uint32(c), b.entries, ErrCorrupt)
 		}
-		out[i] = c + b.base
+		out[i] = c + base
 	}
 	return nil
 }
@@ -357,9 +407,11 @@ func (b *columnBuilder) pageBinary(p *page, present int) error {
 }
 
 func (b *columnBuilder) pageBools(p *page, present int) error {
-	out := make([]int32, present)
+	b.levels = growTo(b.levels, present) // the levels were read
+	out := b.levels[:present]
 	switch p.encoding {
 	case encPlain:
+		clear(out)
 		if len(p.body) != (present+7)/8 {
 			return fmt.Errorf("%d bytes for %d booleans: %w", len(p.body), present, ErrCorrupt)
 		}

@@ -2,7 +2,7 @@
 //
 // The rows are Arrow record batches of one definition (package schema): its own
 // fields, then the system columns. Raw and processed objects are written alike:
-// sorted, snappy-compressed Parquet whose every encoding the common engines read.
+// sorted Parquet whose every encoding the common engines read.
 //
 // What always holds:
 //

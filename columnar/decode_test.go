@@ -116,8 +116,8 @@ func TestDecodersRefuse(t *testing.T) {
 		name string
 		err  error
 	}{
-		{"codes beyond the dictionary", (&columnBuilder{entries: 2}).dictionaryCodes([]byte{8, 2, 2}, ints[:1])},
-		{"codes without a dictionary", (&columnBuilder{entries: -1}).dictionaryCodes([]byte{8, 2, 0}, ints[:1])},
+		{"codes beyond the dictionary", (&columnBuilder{entries: 2}).dictionaryCodes([]byte{8, 2, 2}, 0, ints[:1])},
+		{"codes without a dictionary", (&columnBuilder{entries: -1}).dictionaryCodes([]byte{8, 2, 0}, 0, ints[:1])},
 		{"codes of 33 bits", hybrid([]byte{2, 0, 0, 0, 0, 0}, 33, ints[:1])},
 		{"a run of nothing", hybrid([]byte{0, 0}, 8, ints)},
 		{"runs that end early", hybrid([]byte{4, 1}, 8, ints)},

@@ -3,6 +3,7 @@ package columnar
 import (
 	"context"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 
@@ -31,15 +32,34 @@ type File struct {
 	meta *footerMeta
 	read func(ctx context.Context, off, n int64) ([]byte, error)
 	mem  bool // read costs nothing
+
+	data []byte      // the object, where it is in memory …
+	at   io.ReaderAt // … or on a local disk
 }
 
 // OpenBytes opens an object that is in memory. data must not change while the
 // file is in use; records read from it keep no reference to it.
 func OpenBytes(name string, data []byte) (*File, error) {
-	f := &File{name: name, mem: true, read: func(_ context.Context, off, n int64) ([]byte, error) {
+	f := &File{name: name, mem: true, data: data, read: func(_ context.Context, off, n int64) ([]byte, error) {
 		return data[off : off+n], nil // verified by parseFooter
 	}}
 	return f, f.open(data, int64(len(data)))
+}
+
+// OpenAt opens an object whose bytes r has, as a local file has them.
+func OpenAt(name string, r io.ReaderAt, size int64) (*File, error) {
+	f := &File{name: name, at: r, read: func(_ context.Context, off, n int64) ([]byte, error) {
+		data := make([]byte, n)
+		if got, err := r.ReadAt(data, off); int64(got) < n {
+			return nil, err
+		}
+		return data, nil
+	}}
+	tail, err := f.readTail(context.Background(), size)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", name, err)
+	}
+	return f, f.open(tail, size)
 }
 
 // Open opens the object of the given size, reading its footer only.
@@ -202,10 +222,7 @@ func (f *File) plan(def *schema.Definition, columns, rowGroups []int) (*readPlan
 }
 
 func (p *readPlan) add(f *File, field *schema.Field) {
-	leaf := f.meta.column(field.Name)
-	for i := 0; leaf < 0 && i < len(field.Aliases); i++ {
-		leaf = f.meta.column(field.Aliases[i])
-	}
+	leaf := f.leaf(field)
 	p.columns = append(p.columns, plannedColumn{field: field, leaf: leaf, first: len(p.chunks)})
 	if leaf < 0 {
 		return
@@ -214,6 +231,15 @@ func (p *readPlan) add(f *File, field *schema.Field) {
 		c := &f.meta.groups[g].chunks[leaf]
 		p.chunks = append(p.chunks, plannedChunk{start: c.start, end: c.end})
 	}
+}
+
+// leaf is the index of the file's column for the field, -1 if it lacks it.
+func (f *File) leaf(field *schema.Field) int {
+	leaf := f.meta.column(field.Name)
+	for i := 0; leaf < 0 && i < len(field.Aliases); i++ {
+		leaf = f.meta.column(field.Aliases[i])
+	}
+	return leaf
 }
 
 // A byteRange is one request and the chunks it serves, ascending.

@@ -43,6 +43,8 @@ const (
 	convDecimal   = 5
 	convDate      = 6
 	convTimeMicro = 10
+	convInt32     = 17
+	convInt64     = 18
 
 	repRequired = 0
 	repOptional = 1

@@ -35,6 +35,9 @@ type pageHeader struct {
 	hasData, hasDict, hasDataV2 bool
 }
 
+// errShortPage: the page may go on behind the data.
+var errShortPage = fmt.Errorf("a page ends early: %w", ErrCorrupt)
+
 // next reads the next page; ok is false at the end of the chunk.
 func (p *pageReader) next() (pg page, ok bool, err error) {
 	if len(p.data) == 0 {
@@ -43,10 +46,13 @@ func (p *pageReader) next() (pg page, ok bool, err error) {
 	r := &thriftReader{b: p.data}
 	h := readPageHeader(r)
 	if r.err != nil {
-		return page{}, false, fmt.Errorf("page header: %w", r.err)
+		return page{}, false, fmt.Errorf("page header: %w: %w", r.err, errShortPage)
 	}
 	rest := p.data[r.pos:]
-	if h.compressed < 0 || int(h.compressed) > len(rest) || h.uncompressed < 0 || h.values < 0 {
+	if int(h.compressed) > len(rest) {
+		return page{}, false, fmt.Errorf("page of %d bytes in %d bytes: %w", h.compressed, len(rest), errShortPage)
+	}
+	if h.compressed < 0 || h.uncompressed < 0 || h.values < 0 {
 		return page{}, false, fmt.Errorf("page of %d bytes and %d values in %d bytes: %w", h.compressed, h.values, len(rest), ErrCorrupt)
 	}
 	p.data = rest[h.compressed:]
@@ -109,10 +115,18 @@ func (p *pageReader) decompress(body []byte, want int, codec int32) ([]byte, err
 	return nil, fmt.Errorf("codec %d: %w", codec, ErrUnsupported)
 }
 
+// readPageHeader reads a header without a call per field: there is one for every
+// few thousand values of every column.
 func readPageHeader(r *thriftReader) pageHeader {
 	h := pageHeader{defEncoding: encRLE}
-	r.fields(func(id int16, typ byte) bool {
+	for id := int16(0); ; {
+		typ, ok := r.next(&id)
 		switch {
+		case !ok:
+			if h.hasData && h.defEncoding != encRLE {
+				r.fail("definition levels in encoding %d", h.defEncoding)
+			}
+			return h
 		case id == 1 && typ == thriftI32:
 			h.typ = r.int32()
 		case id == 2 && typ == thriftI32:
@@ -121,36 +135,35 @@ func readPageHeader(r *thriftReader) pageHeader {
 			h.compressed = r.int32()
 		case id == 5 && typ == thriftStruct:
 			h.hasData = true
-			h.readInts(r, map[int16]*int32{1: &h.values, 2: &h.encoding, 3: &h.defEncoding})
+			h.readInts(r, &h.values, &h.encoding, &h.defEncoding, nil, nil, nil)
 		case id == 7 && typ == thriftStruct:
 			h.hasDict = true
-			h.readInts(r, map[int16]*int32{1: &h.values, 2: &h.encoding})
+			h.readInts(r, &h.values, &h.encoding, nil, nil, nil, nil)
 		case id == 8 && typ == thriftStruct:
 			h.hasDataV2 = true
-			h.readInts(r, map[int16]*int32{1: &h.values, 4: &h.encoding, 5: &h.defLength, 6: &h.repLength})
+			h.readInts(r, &h.values, nil, nil, &h.encoding, &h.defLength, &h.repLength)
 		default:
-			return false
+			r.skip(typ, 0)
 		}
-		return true
-	})
-	if h.hasData && h.defEncoding != encRLE {
-		r.fail("definition levels in encoding %d", h.defEncoding)
 	}
-	return h
 }
 
-func (h *pageHeader) readInts(r *thriftReader, fields map[int16]*int32) {
-	r.fields(func(id int16, typ byte) bool {
-		if id == 7 && typ == thriftFalse {
+// readInts reads the fields 1 to 6 of a struct to where they belong, and whether
+// the seventh says no.
+func (h *pageHeader) readInts(r *thriftReader, to ...*int32) {
+	for id := int16(0); ; {
+		typ, ok := r.next(&id)
+		switch {
+		case !ok:
+			return
+		case id == 7 && typ == thriftFalse:
 			h.plainBody = true
+		case typ == thriftI32 && id >= 1 && int(id) <= len(to) && to[id-1] != nil:
+			*to[id-1] = r.int32()
+		default:
+			r.skip(typ, 0)
 		}
-		to := fields[id]
-		if to == nil || typ != thriftI32 {
-			return false
-		}
-		*to = r.int32()
-		return true
-	})
+	}
 }
 
 // definitionLevels gives the encoded levels of an optional column's page and

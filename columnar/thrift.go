@@ -83,21 +83,30 @@ func (r *thriftReader) bytes() []byte {
 	return r.b[r.pos-int(n) : r.pos : r.pos]
 }
 
+// next reads the head of the next field of a struct, whose id follows on *id; ok
+// is false behind the last, and after an error.
+func (r *thriftReader) next(id *int16) (typ byte, ok bool) {
+	head := r.byte()
+	if head == 0 || r.err != nil {
+		return 0, false
+	}
+	if delta := head >> 4; delta != 0 {
+		*id += int16(delta)
+	} else {
+		*id = int16(r.int())
+	}
+	return head & 15, r.err == nil
+}
+
 // fields calls f for each field of a struct; f reads the value or returns false
 // to have it skipped.
 func (r *thriftReader) fields(f func(id int16, typ byte) bool) {
-	id := int16(0)
-	for r.err == nil {
-		head := r.byte()
-		if head == 0 || r.err != nil {
+	for id := int16(0); ; {
+		typ, ok := r.next(&id)
+		if !ok {
 			return
 		}
-		if delta := head >> 4; delta != 0 {
-			id += int16(delta)
-		} else {
-			id = int16(r.int())
-		}
-		if typ := head & 15; !f(id, typ) {
+		if !f(id, typ) {
 			r.skip(typ, 0)
 		}
 	}
