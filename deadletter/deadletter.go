@@ -38,7 +38,7 @@ import (
 
 // Reasons beside those of package schema.
 const (
-	Panic       schema.Reason = "panic"       // decoding the message panicked; the whole message is kept
+	Panic       schema.Reason = "panic"       // decoding the record panicked; or the message, which is kept whole then
 	Quarantined schema.Reason = "quarantined" // the process died again and again while decoding the message; it was not judged
 	Undelivered schema.Reason = "undelivered" // the broker gave up delivering the message
 	Foreign     schema.Reason = "foreign"     // not one of our dead letters; somebody published it there

@@ -194,8 +194,14 @@ func (p *Pipeline) judge(w *worker, d *Delivery) []schema.Rejection {
 	return p.decode(w, &d.Message)
 }
 
-// decode confines a panic to the message: it becomes one rejection, and the
-// decoder, whose state nobody knows now, is replaced.
+// A guard is a Decoder that can confine a panic to the record it happens in.
+type guard interface {
+	DecodeGuarded(m *schema.Message, rows *schema.Columns) []schema.Rejection
+}
+
+// decode confines a panic to the record or, where the records cannot be told
+// apart, to the message: that becomes one rejection. The decoder, whose state
+// nobody knows now, is replaced.
 func (p *Pipeline) decode(w *worker, m *schema.Message) (rejected []schema.Rejection) {
 	w.rows.Reset()
 	var caught panics.Catcher
@@ -205,8 +211,18 @@ func (p *Pipeline) decode(w *worker, m *schema.Message) (rejected []schema.Rejec
 		return rejected
 	}
 	p.counts.panics.Add(1)
-	p.log.Error("decoding panicked; the message becomes a dead letter", zap.String("message_id", m.ID), zap.Error(r.AsError()))
+	p.log.Error("decoding panicked; the record or, where it cannot be told from the others, the message becomes a dead letter",
+		zap.String("message_id", m.ID), zap.Error(r.AsError()))
+	gen := w.gen
 	p.replace(w)
+	if g, ok := w.decoder.(guard); ok && w.gen == gen {
+		var again panics.Catcher
+		again.Try(func() { rejected = g.DecodeGuarded(m, w.rows) })
+		if again.Recovered() == nil {
+			return rejected
+		}
+		p.replace(w)
+	}
 	return []schema.Rejection{{
 		Reason:      deadletter.Panic,
 		Explanation: fmt.Sprintf("decoding panicked: %v", r.Value),

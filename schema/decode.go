@@ -39,6 +39,7 @@ type Decoder struct {
 	data       []byte
 	borrowed   bool   // data is not the message's own memory
 	rendered   bool   // data is one record rendered as JSON
+	guarded    bool   // a panic costs one record, see DecodeGuarded
 	space      uint64 // what is white space: in lines a newline is not
 	rows       *Columns
 	id         []byte

@@ -100,6 +100,7 @@ var sentences = map[Reason]string{
 	RuleBroken:             "breaks a rule",
 	UnknownField:           "the definition has no such field (STRICT)",
 	NotCanonical:           "needs a coercion (STRICT)",
+	"panic":                "this program fails on it",
 }
 
 // explain puts a rejection into words: record, field, offset, value, why. The

@@ -9,6 +9,9 @@ import (
 // index after it; -1 with the failure set if the record cannot be accepted. The
 // caller settles the row.
 func (d *Decoder) record(p int, index int32) int {
+	if d.guarded {
+		return d.guard(p, index)
+	}
 	d.rows.Begin()
 	d.flags = 0
 	d.coerced = d.coerced[:0]
