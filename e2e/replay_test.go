@@ -71,11 +71,13 @@ func TestReplay(t *testing.T) {
 	w.until("the letter of the replay", func() bool { return w.rows("dead_letters") == 10 })
 	says(dlq("stats"), "10 dead letters (1 open, 9 replayed)")
 	says(dlq("ls", "--open", "--format", "json"), "replayed (run ", "and rejected again: record 0")
-	var open struct{ Dl_id string }
+	var open struct {
+		ID string `json:"dl_id"`
+	}
 	if err := json.Unmarshal([]byte(dlq("ls", "--open", "--format", "json")), &open); err != nil {
 		t.Fatal(err)
 	}
-	says(dlq("replay", open.Dl_id[:12], "--dry-run"), "1 dead letters", "json_syntax")
+	says(dlq("replay", open.ID[:12], "--dry-run"), "1 dead letters", "json_syntax")
 
 	w.byHand(t)
 	w.until("the rows that only look like replays", func() bool { return w.rows("market_data") == 18 })
