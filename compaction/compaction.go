@@ -3,9 +3,10 @@
 //
 // What always holds:
 //
-//   - the contents of processed/ are a function of the set of rows that were
-//     consumed: neither the order nor the number of runs shows in them, and
-//     running again changes nothing (no commit, no object);
+//   - the contents of a day that has its final form are a function of the set of
+//     rows that were consumed: neither the order nor the number of runs shows in
+//     them; without a Policy every day has it after each run. Running again changes
+//     nothing (no commit, no object);
 //   - of the rows with one identity exactly one is live, whatever was
 //     redelivered, revived or compacted twice (C2, P13);
 //   - live rows plus the duplicates counted in the tags of the live files are
@@ -24,8 +25,14 @@
 //
 // Where another writer commits first, the plan is carried over to the head if
 // every partition it touches is as it was planned on (P5, P6, P7); else it is
-// abandoned and reported, and the next run plans again. Package compaction keeps
-// nothing between runs.
+// abandoned and reported, and the next run plans again.
+//
+// What is merged is decided by a function of the listing, the snapshot, the clock
+// and a few notes (Explain), under a Policy that bounds how often bytes are written
+// again. New rows are merged with all files that may hold a row of their symbol and
+// time, since no other can hold their identity. Holds, leases and notes of
+// unreadable objects keep compactors from what they had better leave; no promise
+// rests on them. Package compaction keeps nothing between runs but these.
 package compaction
 
 import (
