@@ -4,8 +4,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/buffetbot/ingest"
 	"github.com/buffetbot/ingest/embedded"
@@ -29,26 +31,28 @@ func TestAddingADataTypeAsWritten(t *testing.T) {
 	}
 	defer w.kill(ingestor)
 
-	out := ""
+	out, published := "", ""
 	var shell []string // what was exported
 	for _, command := range commands(t, "../docs/adding-a-data-type.md") {
-		command = strings.NewReplacer("file:///tmp/lake", w.bucket, "127.0.0.1:8085", w.broker).Replace(command)
+		command = strings.NewReplacer("file:///tmp/lake", w.bucket, "127.0.0.1:8085", w.broker, "TIME", time.Now().UTC().Format(time.RFC3339)).Replace(command)
 		if strings.HasPrefix(command, "export ") {
 			shell = append(shell, command)
 			continue
 		}
+		dataType := typeIn(command)
 		switch {
 		case strings.Contains(command, "publish"):
-			w.until("the new topic", func() bool {
-				for _, f := range ingest.Check(t.Context(), ingest.CheckConfig{Config: ingest.Config{Bucket: w.bucket}, Project: w.project, Endpoint: w.broker, Types: []string{"model_performance"}, Subscriptions: true}) {
+			w.until("the topic of "+dataType, func() bool {
+				for _, f := range ingest.Check(t.Context(), ingest.CheckConfig{Config: ingest.Config{Bucket: w.bucket}, Project: w.project, Endpoint: w.broker, Types: []string{dataType}, Subscriptions: true}) {
 					if f.Err != nil {
 						return false
 					}
 				}
 				return true
 			})
-		case strings.HasPrefix(command, "compactor"):
-			w.until("the row", func() bool { return w.rows("model_performance") == 1 })
+			published = dataType
+		case strings.HasPrefix(command, "compactor"), strings.HasPrefix(command, "buffetctl query"):
+			w.until("rows of "+published, func() bool { return w.rows(published) > 0 })
 		}
 		out += w.shell(strings.Join(append(shell, command), "\n"))
 	}
@@ -63,7 +67,19 @@ func TestAddingADataTypeAsWritten(t *testing.T) {
 	})
 }
 
-// commands are the indented lines of a document, with those that go on joined.
+// typeIn is the data type that a command names.
+func typeIn(command string) string {
+	_, rest, _ := strings.Cut(command, "--type ")
+	if words := strings.Fields(rest); len(words) > 0 {
+		return words[0]
+	}
+	return ""
+}
+
+// programs are what the commands of a document start with; other indented lines are none.
+var programs = []string{"buffetctl", "compactor", "backfill", "echo", "export"}
+
+// commands are the indented commands of a document, with lines that go on joined.
 func commands(t *testing.T, name string) (all []string) {
 	t.Helper()
 	text, err := os.ReadFile(name)
@@ -76,10 +92,14 @@ func commands(t *testing.T, name string) (all []string) {
 		if !indented {
 			continue
 		}
-		if open {
+		word, _, _ := strings.Cut(line, " ")
+		switch {
+		case open:
 			all[len(all)-1] += "\n" + line
-		} else {
+		case slices.Contains(programs, word):
 			all = append(all, line)
+		default:
+			continue
 		}
 		open = strings.HasSuffix(line, "|") || strings.HasSuffix(line, `\`)
 	}
