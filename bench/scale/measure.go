@@ -91,7 +91,9 @@ func (y *year) measure(ctx context.Context, day int) (figure, error) {
 	for range y.Ingestors * int(y.Commit/y.Flush) { // what was flushed since the last commit
 		fresh = append(fresh, y.rawFile(y.raw[0].Key.Day))
 	}
-	f.plan, f.planAllocated = best(func() { f.groups = len(compaction.Plan(fresh, s, compaction.Options{Now: y.now})) })
+	f.plan, f.planAllocated = best(func() {
+		f.groups = len(compaction.Plan(fresh, s, compaction.Options{Now: y.now, Policy: compaction.DefaultPolicy}))
+	})
 	return f, nil
 }
 

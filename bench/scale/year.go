@@ -79,10 +79,14 @@ func (y *year) day(ctx context.Context, n int) error {
 // commit consumes what was flushed since the last one.
 func (y *year) commit(ctx context.Context, today partition.Day) error {
 	c := partition.Change{Operation: "COMPACT"}
+	if len(y.snapshot.Partition(partition.Key{Type: dataType, Day: today})) == 0 {
+		y.seal(&c, today-1)
+	}
 	y.replace(&c, today)
-	if y.commits++; y.commits%y.Late == 0 && today > partition.DayOf(start.UnixMicro()) {
-		first := partition.DayOf(start.UnixMicro())
-		y.replace(&c, first+partition.Day(y.rand.IntN(int(today-first))))
+	if first := partition.DayOf(start.UnixMicro()); today > first+1 {
+		if y.commits++; y.commits%y.Late == 0 {
+			y.replace(&c, first+partition.Day(y.rand.IntN(int(today-first)-1)))
+		}
 	}
 	flushes := y.Ingestors * int(y.Commit/y.Flush)
 	for range flushes {
@@ -109,8 +113,21 @@ func (y *year) replace(c *partition.Change, day partition.Day) {
 		return
 	}
 	at := y.rand.IntN(len(live))
+	f := y.file(key, at)
+	f.Whole = live[at].Whole
 	c.Remove = append(c.Remove, live[at])
-	c.Add = append(c.Add, y.file(key, at))
+	c.Add = append(c.Add, f)
+}
+
+// seal gives a day that is over its final form.
+func (y *year) seal(c *partition.Change, day partition.Day) {
+	key := partition.Key{Type: dataType, Day: day}
+	for at, f := range y.snapshot.Partition(key) {
+		c.Remove = append(c.Remove, f)
+		f = y.file(key, at)
+		f.Whole = true
+		c.Add = append(c.Add, f)
+	}
 }
 
 func (y *year) file(key partition.Key, at int) partition.File {
