@@ -39,7 +39,7 @@ type Check struct {
 	Complete bool
 }
 
-// All checks C2, C3 and C5. The error is that of the store; a partition that
+// All checks C2, C3, C5 and K4. The error is that of the store; a partition that
 // could not be read is in the violations of C5 alone.
 func (c Check) All(ctx context.Context) ([]Violation, error) {
 	var found []Violation
@@ -53,6 +53,7 @@ func (c Check) All(ctx context.Context) ([]Violation, error) {
 			continue
 		}
 		found = append(found, c.Unique(key, live)...)
+		found = append(found, c.Superseded(key, live)...)
 		bad, err = c.Conservation(ctx, key, live)
 		found = append(found, bad...)
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
 	diff "github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
@@ -261,6 +262,20 @@ func genClosing(t *rapid.T, day int) closing {
 	}
 }
 
+// violations are what a check of the table finds.
+func (l *ledger) violations() []compaction.Violation {
+	s, err := partition.OpenTable(l.store, "closes", nil).Load(context.Background())
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	def, _ := l.now.Latest("closes")
+	bad, err := compaction.Check{Store: l.store, Definition: def, Snapshot: s}.All(context.Background())
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return bad
+}
+
 // contents are the bytes of the live files, in order.
 func (l *ledger) contents() []string {
 	s, err := partition.OpenTable(l.store, "closes", nil).Load(context.Background())
@@ -332,6 +347,9 @@ func TestCorrectionsAgreeWithTheModel(t *testing.T) {
 		l.compact()
 		once.compact()
 		ask("compacted")
+		if bad := l.violations(); len(bad) > 0 {
+			rt.Fatal(bad)
+		}
 		if r := l.compact(); r.Tables[0].Commits != 0 {
 			rt.Fatalf("a second run made a version:\n%s", r)
 		}
@@ -420,6 +438,15 @@ func TestAKeyDeclaredLater(t *testing.T) {
 		}
 		if column := rec.Column(def.Superseded()); !f.TellsSuperseded() || column.IsNull(0) || column.IsValid(1) {
 			t.Errorf("%s: _superseded_at %v, of the first row only is wanted", f.Path, column)
+		}
+		check := compaction.Check{Definition: def, Snapshot: s}
+		columns := slices.Clone(rec.Columns())
+		for wrong, at := range map[string]map[int]int64{"": {0: 2}, "none": {}, "another time": {0: 3}, "the other row": {1: 2}} {
+			columns[def.Superseded()] = columnar.Timestamps(rec.Column(def.Superseded()).DataType(), 2, at)
+			bad := check.Superseded(f.Key, []arrow.RecordBatch{array.NewRecordBatch(rec.Schema(), columns, 2)})
+			if len(bad) > 0 != (wrong != "") {
+				t.Errorf("marked wrongly by %q: %v", wrong, bad)
+			}
 		}
 	}
 }
