@@ -306,6 +306,7 @@ func (c *check) day(ctx context.Context, key partition.Key) {
 		return
 	}
 	c.violations(checker.Unique(key, live))
+	c.violations(checker.Superseded(key, live))
 	bad, err = checker.Conservation(ctx, key, live)
 	c.violations(bad)
 	if err != nil {
@@ -324,4 +325,5 @@ var advice = map[string]string{
 	"C2": "tell the developers; until then read with a query that takes one row of each identity",
 	"C3": "restore the table to the version before, or compact the day again from the archive",
 	"C5": "restore the object from the backup, or compact its day again from the archive",
+	"K4": "tell the developers; the rows are all there: until then find the current one by _published_at",
 }
