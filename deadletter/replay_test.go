@@ -227,3 +227,26 @@ func TestReplaysAreNoted(t *testing.T) {
 		t.Errorf("a damaged note: %v", err)
 	}
 }
+
+// A binary message that does not fit into a message of the replay topic is referred to.
+func TestALargeMessageIsReplayedByReference(t *testing.T) {
+	store := objstore.NewMem()
+	data := bytes.Repeat([]byte("x"), 9_500_000)
+	l := &Letter{ID: "1", DataType: "market_data", Reason: schema.RuleBroken, MessageID: "17", RecordIndex: 3, Form: Rendered, Record: []byte("{}"), PayloadRef: payloads + "message-1"}
+	r, err := NewReplay("run", l, &Letter{Record: data, Attributes: map[string]string{"content_type": "x"}}, []int32{3, 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := r.Publishable(t.Context(), store)
+	if err != nil || len(m.Data) > 0 {
+		t.Fatalf("%d bytes, %v", len(m.Data), err)
+	}
+	m.PublishTime = time.Now()
+	again, err := ParseReplay(t.Context(), store, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := again.Message("market-data"); !bytes.Equal(got.Data, data) || got.ID != "17" || got.Only || got.Attributes["content_type"] != "x" || !slices.Equal(again.Records, []int32{3, 5}) {
+		t.Errorf("message %s of %d bytes, %v, records %v", got.ID, len(got.Data), got.Attributes, again.Records)
+	}
+}
