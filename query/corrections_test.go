@@ -373,7 +373,8 @@ func TestCorrectionsAcrossRecords(t *testing.T) {
 		r.id, r.published = "e:2", 2
 		second = append(second, r)
 	}
-	l.raw(first...)
+	alone := closing{symbol: "A", venue: "X", id: "e:0", published: 1} // so that pairs begin at odd rows
+	l.raw(append(first, alone)...)
 	l.raw(second...)
 	for _, known := range []int64{0, 1} {
 		q := query.DataQuery{}
@@ -384,10 +385,10 @@ func TestCorrectionsAcrossRecords(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(got) != len(first) {
-			t.Errorf("known at %d: %d rows, want %d", known, len(got), len(first))
+		if len(got) != 1+len(first) || got[0] != (truth{closing: alone}).String() {
+			t.Fatalf("known at %d: %d rows, want %d", known, len(got), 1+len(first))
 		}
-		for n, line := range got {
+		for n, line := range got[1:] {
 			want := truth{closing: second[n]}
 			if known == 1 {
 				want = truth{closing: first[n], superseded: 2}
