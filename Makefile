@@ -4,7 +4,7 @@ BIN := bin
 LAKE ?= ./lake
 TERRAFORM ?= $(shell command -v terraform)
 
-.PHONY: build demo run test check cover bench bench-drain interop soak mutants crash clean
+.PHONY: build demo run test check cover bench bench-drain bench-compact interop soak mutants crash clean
 
 build:
 	$(GO) build -o $(BIN)/ ./cmd/...
@@ -39,6 +39,12 @@ bench:
 bench-drain:
 	$(GO) build -o $(BIN)/bench-drain ./bench/drain
 	$(BIN)/bench-drain $(DRAIN)
+
+# A compaction beside DuckDB's (needs cgo, and 3 GB in /tmp); COMPACT="--shapes small --turns 1" and so on: see --help.
+bench-compact:
+	$(GO) build -C bench/compact -o $(abspath $(BIN))/bench-compact .
+	CGO_ENABLED=1 $(GO) build -C bench/compact -o $(abspath $(BIN))/bench-compact-duck ./duck
+	$(BIN)/bench-compact $(COMPACT)
 
 SEEDS ?= 10000
 FIRST ?= 1000
