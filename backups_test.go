@@ -131,7 +131,7 @@ func TestBackupAndRestoreInEveryStore(t *testing.T) {
 				}
 			}
 
-			p := backup.Prune{Vault: v.(objstore.Store)}
+			p := backup.Prune{Vault: v}
 			if r, err := p.Run(t.Context()); err != nil || r.Kept != 1 || len(r.Backups) != 1 {
 				t.Errorf("prune: %+v, %v", r, err)
 			}

@@ -25,7 +25,7 @@ type figure struct {
 	checkpoint             int64 // bytes
 	load                   time.Duration
 	allocated, held        int64 // bytes, by a load and by its snapshot
-	lists, reads, listed   int
+	lists, reads           int
 	plan                   time.Duration
 	planAllocated          int64
 	groups                 int
