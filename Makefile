@@ -53,7 +53,7 @@ soak:
 	$(GO) test ./sim -run TestSeeds -v -timeout 0 -seeds $(SEEDS) -first $(FIRST)
 
 mutants:
-	$(GO) test ./sim -run TestMutants -v -timeout 0 -mutants
+	$(GO) test ./sim -run 'TestMutants$$' -v -timeout 0 -mutants
 
 KILLS ?= 200
 MESSAGES ?= 200000

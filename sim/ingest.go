@@ -30,7 +30,7 @@ type post struct {
 func (w *World) populateIngest() {
 	r := w.rng
 	w.broker = &broker{w: w, rows: map[string]*message{}, letters: map[string]*message{}, buried: map[string]bool{},
-		publish: .05 + .3*r.Float64(), again: .02 * r.Float64(), most: 5 + r.IntN(60)}
+		publish: .05 + .3*r.Float64(), again: .02 * r.Float64(), most: 5 + r.IntN(60), many: r.IntN(2) == 0}
 	w.rates.longest = min(w.rates.longest, 20*time.Minute)
 	// What jitter the code under test adds must fall between two steps of the
 	// clock: see quantum.
@@ -57,7 +57,7 @@ func (o post) ingest(ctx context.Context, p *process) error {
 	pipe := pipeline.New(pipeline.Config{
 		Definition:  w.def,
 		NewDecoder:  func() pipeline.Decoder { return w.def.NewDecoder(schema.Standard) },
-		Source:      source{w.broker, p, life},
+		Source:      w.broker.source(p, life),
 		Sink:        out,
 		DeadLetters: letters{p},
 		Payloads:    p.lake(),
@@ -96,6 +96,7 @@ type broker struct {
 	buried         map[string]bool // letters that were published
 	publish, again float64
 	most           int
+	many           bool // programs take many messages with one call
 	consumers      []*consumer
 	settled        []settlement
 }
@@ -103,7 +104,7 @@ type broker struct {
 type consumer struct {
 	p    *process
 	life *bool
-	next chan *lease
+	next chan []*lease
 }
 
 type settlement struct {
@@ -120,18 +121,34 @@ type source struct {
 
 // Receive implements pipeline.Source.
 func (s source) Receive(ctx context.Context, callback func(context.Context, *pipeline.Delivery)) error {
-	c := &consumer{s.p, s.life, make(chan *lease, 1)}
+	return s.receive(ctx, func(ctx context.Context, all []pipeline.Delivery) {
+		for i := range all {
+			callback(ctx, &all[i])
+		}
+	})
+}
+
+func (s source) receive(ctx context.Context, callback func(context.Context, []pipeline.Delivery)) error {
+	c := &consumer{s.p, s.life, make(chan []*lease, 1)}
 	s.b.w.mu.Lock()
 	s.b.consumers = append(s.b.consumers, c)
 	s.b.w.mu.Unlock()
 	var callbacks conc.WaitGroup
 	for {
 		select {
-		case l := <-c.next:
-			d := &pipeline.Delivery{Message: l.m.Message}
-			d.Data = slices.Clone(l.m.Data)
-			d.Ack, d.Nack = func() { s.settle(l, true) }, func() { s.settle(l, false) }
-			callbacks.Go(func() { callback(ctx, d); clear(d.Data) })
+		case leases := <-c.next:
+			all := make([]pipeline.Delivery, len(leases))
+			for i, l := range leases {
+				all[i].Message = l.m.Message
+				all[i].Data = slices.Clone(l.m.Data)
+				all[i].Ack, all[i].Nack = func() { s.settle(l, true) }, func() { s.settle(l, false) }
+			}
+			callbacks.Go(func() {
+				callback(ctx, all)
+				for i := range all {
+					clear(all[i].Data) // they are the callback's until it returns
+				}
+			})
 		case <-ctx.Done():
 			s.b.w.mu.Lock()
 			s.b.consumers = slices.DeleteFunc(s.b.consumers, func(x *consumer) bool { return x == c })
@@ -140,6 +157,24 @@ func (s source) Receive(ctx context.Context, callback func(context.Context, *pip
 			return nil
 		}
 	}
+}
+
+// source is the broker for one life of a process.
+func (b *broker) source(p *process, life *bool) pipeline.Source {
+	if b.many {
+		return manySource{source{b, p, life}}
+	}
+	return source{b, p, life}
+}
+
+// A manySource delivers several messages with one call.
+type manySource struct{ source }
+
+var _ pipeline.BatchSource = manySource{}
+
+// ReceiveMany implements pipeline.BatchSource.
+func (s manySource) ReceiveMany(ctx context.Context, callback func(context.Context, []pipeline.Delivery)) error {
+	return s.receive(ctx, callback)
 }
 
 func (s source) settle(l *lease, ack bool) {
@@ -244,17 +279,30 @@ func (b *broker) step() bool {
 	if len(ready) == 0 {
 		return false
 	}
-	m := ready[w.rng.IntN(len(ready))]
 	c := consumers[w.rng.IntN(len(consumers))]
+	calls := 1
+	if b.many {
+		calls += w.rng.IntN(4)
+	}
+	var leases []*lease
+	for ; calls > 0 && len(ready) > 0; calls-- {
+		at := w.rng.IntN(len(ready))
+		leases = append(leases, b.deliver(ready[at], c))
+		ready = slices.Delete(ready, at, at+1)
+	}
+	c.next <- leases
+	return true
+}
+
+func (b *broker) deliver(m *message, c *consumer) *lease {
 	l := &lease{m, c.p, c.life}
-	w.result.Stats.Delivered++
+	b.w.result.Stats.Delivered++
 	if m.ackLeft || len(m.held) > 0 {
-		w.result.Stats.Redelivered++
+		b.w.result.Stats.Redelivered++
 	}
 	m.held = append(m.held, l)
-	w.tracef("broker: delivers message %s to %s", m.ID, c.p)
-	c.next <- l
-	return true
+	b.w.tracef("broker: delivers message %s to %s", m.ID, c.p)
+	return l
 }
 
 // published is when the first message is: what is far from its publication is

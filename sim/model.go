@@ -36,6 +36,20 @@ type model struct {
 	ids      map[partition.Key]map[string]bool // live identities
 	removals map[string]time.Time              // paths that were live and are no longer, since when
 	gone     map[string]bool                   // names deleted once
+
+	ever     map[string]bool // identities that were ever durable, erased or not
+	events   int             // counts what happens
+	made     map[string]int  // raw objects, the event in which each was last made
+	taken    map[string]int  // raw objects, the event in which each was last consumed
+	erasures map[string]erasure
+	erased   int // days, so often
+	ghosts   []int64
+}
+
+// An erasure is the last one of a day.
+type erasure struct {
+	event int
+	ids   map[string]bool // all identities that were ever erased of it
 }
 
 type content struct {
@@ -45,7 +59,8 @@ type content struct {
 
 func newModel(w *World) *model {
 	return &model{w: w, contents: map[string]content{}, durable: map[string]map[string]bool{}, entries: map[int64]bool{},
-		consumed: map[string]time.Time{}, rows: map[partition.Key]int64{}, ids: map[partition.Key]map[string]bool{}, removals: map[string]time.Time{}, gone: map[string]bool{}}
+		consumed: map[string]time.Time{}, rows: map[partition.Key]int64{}, ids: map[partition.Key]map[string]bool{}, removals: map[string]time.Time{}, gone: map[string]bool{},
+		ever: map[string]bool{}, made: map[string]int{}, taken: map[string]int{}, erasures: map[string]erasure{}}
 }
 
 var (
@@ -75,6 +90,8 @@ func (m *model) created(o *op, made objstore.Object) {
 
 // data notes an object of rows (C6).
 func (m *model) data(name string, made objstore.Object, data []byte) {
+	m.events++
+	m.made[name] = m.events
 	before, again := m.contents[name]
 	if again {
 		if m.gone[name] {
@@ -101,6 +118,7 @@ func (m *model) data(name string, made objstore.Object, data []byte) {
 		}
 		for _, id := range ids {
 			m.durable[day][id] = true
+			m.ever[id] = true
 		}
 	}
 }
@@ -197,6 +215,7 @@ func (m *model) logChanged(name string) {
 	switch {
 	case strings.HasSuffix(name, ".json") && m.entries[v]:
 		m.w.result.Stats.Ghosts++
+		m.ghosts = append(m.ghosts, v)
 	case strings.HasSuffix(name, ".json"):
 		m.entries[v] = true
 		m.w.result.Stats.Commits++
@@ -273,6 +292,9 @@ func (m *model) commit(v int64) {
 		}
 	}
 	keys := s.Partitions()
+	if before != nil {
+		keys = append(keys, before.Partitions()...) // one may have lost all of its files
+	}
 	for name, mark := range s.Txns {
 		if mark.Version != v || !strings.HasPrefix(name, rawRoot) {
 			continue
@@ -281,9 +303,58 @@ func (m *model) commit(v int64) {
 		keys = append(keys, key)
 	}
 	m.head = s
+	if s.Erased() == v {
+		m.erase(before, s)
+	}
 	slices.SortFunc(keys, partition.Key.Compare)
 	for _, key := range slices.Compact(keys) {
 		m.partition(s, key)
+	}
+}
+
+// erase takes in that the files a version removed are gone for good, with all of
+// their rows, and no longer counted (C3, C4).
+func (m *model) erase(before, s *partition.Snapshot) {
+	m.events++
+	for _, key := range before.Partitions() {
+		if len(s.Partition(key)) > 0 {
+			continue
+		}
+		m.w.result.Stats.Erased++
+		m.erased++
+		day := key.Day.Path()
+		e := m.erasures[day]
+		if e.ids == nil {
+			e.ids = map[string]bool{}
+		}
+		e.event = m.events
+		for id := range m.ids[key] {
+			e.ids[id] = true
+		}
+		m.erasures[day] = e
+		m.ids[key], m.rows[key], m.durable[day] = nil, 0, map[string]bool{}
+		for name := range m.contents { // what waits will be consumed
+			if strings.HasPrefix(name, key.RawPrefix()) && m.taken[name] == 0 {
+				for _, id := range m.contents[name].ids {
+					m.durable[day][id] = true
+				}
+			}
+		}
+	}
+}
+
+// returned checks P7: what was erased comes back by an object that was consumed
+// after it, or made again after it, and by no other.
+func (m *model) returned(name string, c content) {
+	e := m.erasures[dayOf(name)]
+	if m.taken[name] == 0 || m.taken[name] > e.event || m.made[name] > e.event {
+		return
+	}
+	for _, id := range c.ids {
+		if e.ids[id] {
+			m.w.violate("P7", "%s was consumed before its day was erased, and is consumed again: row %s comes back", name, id)
+			return
+		}
 	}
 }
 
@@ -295,6 +366,9 @@ func (m *model) consume(name string, at time.Time) partition.Key {
 	if _, ok := m.consumed[name]; !ok {
 		m.consumed[name] = at
 	}
+	m.returned(name, c)
+	m.events++
+	m.taken[name] = m.events
 	n, err := partition.ParseName(name)
 	if err != nil {
 		m.w.violate("C9", "%v", err)
@@ -345,7 +419,7 @@ func (m *model) partition(s *partition.Snapshot, key partition.Key) {
 func (m *model) consumedOf(key partition.Key) []string {
 	var names []string
 	for name := range m.consumed {
-		if strings.HasPrefix(name, key.RawPrefix()) {
+		if strings.HasPrefix(name, key.RawPrefix()) && m.taken[name] > m.erasures[key.Day.Path()].event {
 			names = append(names, name)
 		}
 	}

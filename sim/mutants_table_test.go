@@ -2,7 +2,7 @@ package sim_test
 
 // The mistakes that the rules were made against, in the code as it is.
 var mutants = []mutant{
-	{"a plan from before there was a table", "table", 100, []edit{{"compaction/compaction.go", "\t\tj.group()\n", ""}}},
+	{"a plan from before there was a table", "table", 100, []edit{{"compaction/compaction.go", "\t\t// groups know none of their live files.\n\t\tj.group()\n", ""}}},
 	{"P1 names without the version", "table", 2000, []edit{
 		{"compaction/output.go", "Planned: m.snapshot.Version", "Planned: 0"},
 		{"partition/commit.go", "if n.Planned < base.Fence()", "if n.Planned < -1"},
@@ -20,12 +20,38 @@ var mutants = []mutant{
 	{"P5 a rebase that looks at nothing", "table", 500, []edit{
 		{"compaction/rebase.go", "why := outdated(j.snapshot, head, batch); why != \"\"", "why := outdated(j.snapshot, head, batch); why == \"-\""},
 	}},
+	{"P5 a rebase that does not compare live files", "table", 500, []edit{
+		{"compaction/rebase.go", "if !sameFiles(g.Live, head.Partition(g.Key)) {", "if false && !sameFiles(g.Live, head.Partition(g.Key)) {"},
+	}},
+	{"P7 a rebase that does not look for erasures", "table", 500, []edit{
+		{"compaction/rebase.go", "case head.Erased() > planned.Version:", "case head.Erased() > planned.Version+1<<40:"},
+	}},
 	{"P8 times that the writer gives", "table", 1000, []edit{
 		{"partition/replay.go", "if err := st.one(o.Name, i+1, &actions[i], o.Created)", writersTimes + "\t\tif err := st.one(o.Name, i+1, &actions[i], at)"},
 	}},
 	{"P8 tombstones that checkpoints forget", "table", 500, []edit{{"partition/checkpoint.go", "if !grave.Removed.Before(expired)", "if grave.Removed.Before(expired)"}}},
 	{"P8 a sweeper by another clock", "table", 200, []edit{{"sweep/sweep.go", "\treturn o.Created, nil\n}\n\n// old tells", "\treturn o.Created.Add(24 * time.Hour), nil\n}\n\n// old tells"}}},
 	{"P9 the lowest checkpoint", "table", 500, []edit{{"partition/load.go", "l.checkpoints[n-1]", "l.checkpoints[0]"}}},
+	{"P9 a refresh that probes for the next version", "table", 500, []edit{
+		{"partition/load.go", "\tl, err := t.list(ctx, t.logName(s.Version+1))\n", "\tl, err := t.probe(ctx, s.Version+1)\n"},
+		{"partition/load.go", "// settled tries again", probe + "// settled tries again"},
+	}},
+	{"P9 a load that probes from the hint on", "table", 500, []edit{
+		{"partition/load.go", "\t\tl, err := t.list(ctx, \"\")\n", "\t\tl, err := t.fromHint(ctx)\n"},
+		{"partition/load.go", "// settled tries again", probe + fromHint + "// settled tries again"},
+		{"partition/load.go", "c, found, err := t.checkpointAtOrAbove(ctx, first)", "c, found, err := t.checkpointAtOrAbove(ctx, first+1<<40)"},
+		{"partition/load.go", "\t\"fmt\"\n", "\t\"encoding/json\"\n\t\"fmt\"\n"},
+	}},
+	{"P9 entries are not compared with what was listed", "table", 500, []edit{
+		{"partition/load.go", "c, found, err := t.checkpointAtOrAbove(ctx, first)", "c, found, err := t.checkpointAtOrAbove(ctx, first+1<<40)"},
+		{"partition/load.go", "> s.Properties().LogRetain {", "> s.Properties().LogRetain*1000 {"},
+		{"partition/load.go", "case int64(len(data)) != o.Size:", "case len(data) < 0:"},
+		{"partition/load.go", "case o.HasCRC32C && objstore", "case o.HasCRC32C && len(data) < 0 && objstore"},
+	}},
+	{"P10 a refresh that never looks for checkpoints", "table", 500, []edit{
+		{"partition/load.go", "if len(l.checkpoints) > 0 || l.foreign", "if l.foreign"},
+		{"partition/load.go", "c, found, err := t.checkpointAtOrAbove(ctx, first)", "c, found, err := t.checkpointAtOrAbove(ctx, first+1<<40)"},
+	}},
 	{"P11 cleanup one too far", "table", 200, []edit{{"partition/cleanup.go", "o.version < below", "o.version <= below"}}},
 	{"P11 no retention and no ghost check", "table", 5000, []edit{
 		{"partition/cleanup.go", "now.Sub(c.Created) >= retain", "now.Sub(c.Created) >= retain*0"},
@@ -33,7 +59,7 @@ var mutants = []mutant{
 	}},
 	{"P12 no grace", "table", 200, []edit{{"sweep/raw.go", "ok && p.old(mark.Updated, p.o.Grace) {\n\t\t\tdue", "ok && !mark.Updated.IsZero() {\n\t\t\tdue"}}},
 	{"P12 raw objects by their own age", "table", 200, []edit{{"sweep/raw.go", "mark, ok := p.snapshot.Txns[f.Name]; ok && p.old(mark.Updated, p.o.Grace) {\n\t\t\tdue", "p.old(f.Object.Created, p.o.Grace) {\n\t\t\tdue"}}},
-	{"P13 no dedup against what is live", "table", 50, []edit{{"compaction/plan.go", "g.Live = slices.Clone(s.Partition(key))", "g.Live = nil"}}},
+	{"P13 no dedup against what is live", "table", 50, []edit{{"compaction/plan.go", "g.Live = slices.Clone(s.Partition(g.Key))", "g.Live = nil"}}},
 	{"P14 the snapshot before the raw objects", "table", 2000, []edit{
 		{"query/plan.go", "\tvar raw []partition.RawFile\n\tvar err error\n", "\tvar raw []partition.RawFile\n\tvar err error\n\tif p.snapshot, err = loadSnapshot(ctx, p.store, p.q); err != nil {\n\t\treturn err\n\t}\n"},
 		{"query/plan.go", "\tif p.snapshot, err = loadSnapshot(ctx, p.store, p.q); err != nil {\n\t\treturn err\n\t}\n\tp.inputs", "\tp.inputs"},
@@ -65,6 +91,41 @@ const (
 			at = time.UnixMilli(*x.DeletionTimestamp)
 		}
 `
+	probe = `func (t *Table) probe(ctx context.Context, v int64) (l listing, err error) {
+	for ; ; v++ {
+		o, err := t.store.Stat(ctx, t.entryName(v))
+		if errors.Is(err, objstore.ErrNotExist) {
+			return l, nil
+		}
+		if err != nil {
+			return l, err
+		}
+		l.entries = append(l.entries, logObject{v, o})
+	}
+}
+
+`
+	fromHint = `func (t *Table) fromHint(ctx context.Context) (listing, error) {
+	hint := checkpointHint{Version: -1}
+	data, err := t.store.Read(ctx, t.root+logFolder+hintName, 0, -1)
+	if err == nil {
+		err = json.Unmarshal(data, &hint)
+	}
+	if err != nil && !errors.Is(err, objstore.ErrNotExist) {
+		return listing{}, err
+	}
+	l, err := t.probe(ctx, max(hint.Version, 0))
+	if err == nil && hint.Version >= 0 {
+		o, err := t.store.Stat(ctx, t.checkpointName(hint.Version))
+		if err != nil {
+			return l, err
+		}
+		l.checkpoints = []logObject{{hint.Version, o}}
+	}
+	return l, err
+}
+
+`
 	deleteOutputs = `	if errors.Is(err, partition.ErrUnknown) {
 		for _, f := range c.Add {
 			_ = j.store.(interface {
@@ -86,7 +147,7 @@ func init() {
 		{"ack although the upload is unknown", "ingest", 100, []edit{{"sink/sink.go", "if err != nil && !errors.Is(err, objstore.ErrExist) {\n\t\treturn Written{}", "if err != nil && errors.Is(err, ErrBatch) {\n\t\treturn Written{}"}}},
 		{"ack when one part is durable", "ingest", 100, []edit{
 			{"batching/receipt.go", "switch left := r.holds.Add(-1); {", "left := r.holds.Add(-1)\n\tif err == nil && left > 0 && r.once.CompareAndSwap(false, true) {\n\t\tr.ack()\n\t\treturn\n\t}\n\tif r.once.Load() {\n\t\treturn\n\t}\n\tswitch {"},
-			{"batching/receipt.go", "failed    atomic.Bool", "failed, once    atomic.Bool"},
+			{"batching/receipt.go", "failed  atomic.Bool", "failed, once  atomic.Bool"},
 		}},
 		{"ack although a part failed", "ingest", 200, []edit{{"batching/receipt.go", "case r.failed.Load():", "case r.failed.Load() && r.ack == nil:"}}},
 		{"ack although the dead letter failed", "ingest", 200, []edit{{"pipeline/bury.go", "\t\tp.config.Budget.Release(size)\n\t\treceipt.Release(err)\n\t})\n\treturn nil\n}", "\t\tp.config.Budget.Release(size)\n\t\treceipt.Release(nil)\n\t})\n\treturn nil\n}"}}},

@@ -60,8 +60,34 @@ var (
 	needed = regexp.MustCompile(`after (\d+) seeds`)
 )
 
+// Code that moves on leaves no mutant behind: its lines are where it looks for them.
+func TestMutantsFitTheCode(t *testing.T) {
+	for _, m := range mutants {
+		t.Run(m.name, func(t *testing.T) { m.write(t, t.TempDir()) })
+	}
+}
+
 func (m mutant) run(t *testing.T) (string, error) {
 	dir := t.TempDir()
+	replace := m.write(t, dir)
+	overlay, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(file, overlay, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	bin := filepath.Join(dir, "mutant.test")
+	if output, err := exec.CommandContext(t.Context(), "go", "test", "-c", "-vet=off", "-ldflags=-s -w", "-overlay", file, "-o", bin, ".").CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, output)
+	}
+	output, err := exec.CommandContext(t.Context(), bin, "-test.run", "TestSeeds/"+m.side, "-test.v", "-seeds", fmt.Sprint(m.seeds**patience), "-brief").CombinedOutput()
+	return string(output), err
+}
+
+// write writes the files with the mistake into dir, and tells which files they replace.
+func (m mutant) write(t *testing.T, dir string) map[string]string {
 	root, err := filepath.Abs("..")
 	if err != nil {
 		t.Fatal(err)
@@ -85,18 +111,5 @@ func (m mutant) run(t *testing.T) (string, error) {
 			t.Fatal(err)
 		}
 	}
-	overlay, err := json.Marshal(map[string]any{"Replace": replace})
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(dir, "overlay.json")
-	if err := os.WriteFile(file, overlay, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	bin := filepath.Join(dir, "mutant.test")
-	if output, err := exec.CommandContext(t.Context(), "go", "test", "-c", "-vet=off", "-ldflags=-s -w", "-overlay", file, "-o", bin, ".").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, output)
-	}
-	output, err := exec.CommandContext(t.Context(), bin, "-test.run", "TestSeeds/"+m.side, "-test.v", "-seeds", fmt.Sprint(m.seeds**patience), "-brief").CombinedOutput()
-	return string(output), err
+	return replace
 }

@@ -26,18 +26,35 @@ type process struct {
 	stays  bool // it runs until it is stopped
 
 	// under w.mu
-	dead  *bool // of this life
-	ended bool
-	err   error
-	note  string // for the trace
-	found []Violation
-	raced bool // lost a race to commit
+	dead   *bool // of this life
+	ended  bool
+	err    error
+	note   string // for the trace
+	found  []Violation
+	raced  bool // lost a race to commit
+	moved  int  // plans that it carried over to a new head
+	forgot int  // marks
 }
 
 func (p *process) String() string { return fmt.Sprintf("%s.%d", p.name, p.life) }
 
 // clock is the process's own, which is wrong.
-func (p *process) clock() time.Time { return time.Now().Add(p.skew) }
+func (p *process) clock() time.Time {
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	return time.Now().Add(p.skew)
+}
+
+// stop lets none of the process's requests be served for a while. In some worlds
+// its clock does not notice.
+func (p *process) stop(d time.Duration) {
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	p.paused = time.Now().Add(d)
+	if p.w.rates.stopped {
+		p.skew -= d
+	}
+}
 
 func (w *World) addProcess(name string, rate float64, run func(context.Context, *process) error) *process {
 	p := &process{w: w, id: len(w.procs), name: name, rate: rate, run: run}
@@ -109,6 +126,8 @@ func (w *World) tally(p *process) {
 	if p.raced {
 		s.Races++
 	}
+	s.Rebases += p.moved
+	s.Forgotten += p.forgot
 	if p.name == "reader" {
 		s.Reads++
 		if p.err != nil {
@@ -120,7 +139,7 @@ func (w *World) tally(p *process) {
 			w.violate(v.Rule, "%s: %s", p, v.Text)
 		}
 	}
-	p.found, p.raced = nil, false
+	p.found, p.raced, p.moved, p.forgot = nil, false, 0, 0
 }
 
 // stop asks a process to end, as SIGTERM does.
@@ -181,7 +200,7 @@ func (w *World) pause(p *process) {
 	}
 	d := w.someTime(2 * w.rates.longest)
 	w.result.Stats.Pauses++
-	p.paused = time.Now().Add(d)
+	p.stop(d)
 	w.tracef("%s: stops for %s", p, d)
 }
 

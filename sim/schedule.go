@@ -2,6 +2,7 @@ package sim
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -56,13 +57,50 @@ func (w *World) step() {
 		return
 	}
 	if o := w.pick(); o != nil {
-		w.serve(o)
+		if !w.stalls(o) {
+			w.serve(o)
+		}
 		return
 	}
 	if w.broker != nil && w.broker.step() {
 		return
 	}
 	w.pass()
+}
+
+// stalls stops a process before a request of a kind, for as long as others take
+// to make what it has seen untrue; once for each request.
+func (w *World) stalls(o *op) bool {
+	kind := stallOf(o)
+	if kind < 0 || o.stalled || !w.chance(w.rates.stall[kind]) {
+		return false
+	}
+	o.stalled = true
+	w.mu.Lock()
+	w.pending = append(w.pending, o)
+	w.mu.Unlock()
+	longest := 2 * w.rates.longest
+	if kind == stallPage && w.rng.IntN(2) == 0 {
+		longest = time.Minute
+	}
+	d := max(longest/time.Duration(1+w.rng.IntN(8)), time.Second)
+	w.result.Stats.Stalls++
+	o.proc.stop(d)
+	w.tracef("%s: stops for %s before it asks to %s", o.proc, d, o)
+	return true
+}
+
+func stallOf(o *op) int {
+	log := strings.HasPrefix(o.name, logRoot)
+	switch {
+	case o.kind == opCreate && isEntry(o):
+		return stallCommit
+	case o.kind == opRead && log:
+		return stallLog
+	case o.kind == opList && o.after != "":
+		return stallPage
+	}
+	return -1
 }
 
 func (w *World) chance(p float64) bool { return !w.calm && p > 0 && w.rng.Float64() < p }
@@ -103,6 +141,10 @@ func (w *World) deliverLate() bool {
 		if time.Now().Before(l.at) {
 			continue
 		}
+		if w.rates.haunted && !w.calm && isEntry(l.op) && w.there(l.op.name) { // it comes when it can do harm
+			l.at = time.Now().Add(time.Hour)
+			continue
+		}
 		w.late = slices.Delete(w.late, i, i+1)
 		w.result.Stats.Late++
 		err := w.apply(l.op).err
@@ -110,6 +152,11 @@ func (w *World) deliverLate() bool {
 		return true
 	}
 	return false
+}
+
+func (w *World) there(name string) bool {
+	_, err := w.store.Stat(context.Background(), name)
+	return err == nil
 }
 
 // A lateOp is a write under way that nobody waits for.
@@ -182,6 +229,11 @@ func (w *World) serve(o *op) {
 		w.answer(o, reply{err: errLost}, "lost")
 	case w.rates.haunted && isEntry(o) && w.chance(.3):
 		w.late = append(w.late, &lateOp{o, time.Now().Add(time.Hour + time.Duration(w.rng.Int64N(int64(12*time.Hour))))})
+		if w.rng.IntN(2) == 0 { // then it is another's entry that this one comes after
+			w.tracef("%s: %s: applied much later", o.proc, o)
+			w.kill(o.proc)
+			return
+		}
 		w.answer(o, reply{err: errLost}, "no answer, applied much later")
 	case write && w.chance(w.rates.late):
 		w.late = append(w.late, &lateOp{o, time.Now().Add(w.longTime())})

@@ -25,7 +25,7 @@ func (w *World) settle() {
 			if w.failed() {
 				return
 			}
-			if p.stays || p.name == "follower" && w.model.head == nil || p.name[:3] == "ing" {
+			if p.stays || p.name == "follower" && w.model.head == nil || p.name[:3] == "ing" || p.name == "eraser" {
 				continue
 			}
 			w.start(p)

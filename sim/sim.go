@@ -61,6 +61,10 @@ type Result struct {
 type Stats struct {
 	Steps, Commits, Fences, Checkpoints  int
 	Kills, Pauses, Lost, Unknown, Late   int
+	Stalls                               int // processes stopped where what they have seen matters
+	Rebases                              int // plans carried over to a new head
+	Erased                               int // days that somebody erased
+	Forgotten                            int // marks dropped from checkpoints
 	Revived, Ghosts                      int // raw or processed objects, entries of the log, that came again after they were deleted
 	RawDeleted, FilesDeleted, Orphans    int
 	LogDeleted, Reads, ReadErrors, Races int
@@ -73,6 +77,7 @@ type Stats struct {
 func (s *Stats) Add(o Stats) {
 	for _, f := range []struct{ to, from *int }{
 		{&s.Steps, &o.Steps}, {&s.Commits, &o.Commits}, {&s.Fences, &o.Fences}, {&s.Checkpoints, &o.Checkpoints},
+		{&s.Stalls, &o.Stalls}, {&s.Rebases, &o.Rebases}, {&s.Erased, &o.Erased}, {&s.Forgotten, &o.Forgotten},
 		{&s.Kills, &o.Kills}, {&s.Pauses, &o.Pauses}, {&s.Lost, &o.Lost}, {&s.Unknown, &o.Unknown}, {&s.Late, &o.Late},
 		{&s.Revived, &o.Revived}, {&s.Ghosts, &o.Ghosts}, {&s.RawDeleted, &o.RawDeleted}, {&s.FilesDeleted, &o.FilesDeleted},
 		{&s.Orphans, &o.Orphans}, {&s.LogDeleted, &o.LogDeleted}, {&s.Reads, &o.Reads}, {&s.ReadErrors, &o.ReadErrors},

@@ -71,7 +71,7 @@ func eventful(side sim.Side, s sim.Stats) bool {
 	if side == sim.Ingest {
 		return min(some, s.Redelivered, s.Acked, s.Letters) > 0
 	}
-	return min(some, s.Fences, s.RawDeleted, s.FilesDeleted, s.Orphans, s.LogDeleted, s.Races) > 0
+	return min(some, s.Fences, s.RawDeleted, s.FilesDeleted, s.Orphans, s.LogDeleted, s.Races, s.Rebases, s.Erased, s.Forgotten, s.Stalls) > 0
 }
 
 // A seed decides everything.

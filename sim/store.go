@@ -24,18 +24,19 @@ var opNames = [...]string{"list", "stat", "read", "create", "replace", "remove",
 
 // An op is a request of a process.
 type op struct {
-	proc  *process
-	kind  int
-	name  string // or prefix
-	after string
-	off   int64
-	n     int64
-	data  []byte
-	meta  map[string]string
-	match objstore.Generation
-	apply func() error  // of what is not the store's
-	in    *objstore.Mem // the bucket
-	done  chan reply
+	proc    *process
+	kind    int
+	name    string // or prefix
+	after   string
+	off     int64
+	n       int64
+	data    []byte
+	meta    map[string]string
+	match   objstore.Generation
+	apply   func() error  // of what is not the store's
+	in      *objstore.Mem // the bucket
+	stalled bool
+	done    chan reply
 }
 
 type reply struct {
@@ -151,6 +152,9 @@ func (w *World) apply(o *op) (r reply) {
 		for object, err := range o.in.List(ctx, o.name, o.after) {
 			if r.err = err; err != nil || len(r.objects) == w.rates.page {
 				break
+			}
+			if w.rates.plain {
+				object.CRC32C, object.HasCRC32C = 0, false
 			}
 			r.objects = append(r.objects, object)
 		}

@@ -33,7 +33,7 @@ func (w *World) drawShop() shop {
 	s := shop{}
 	s.compact.Properties = partition.Properties{Retain: hours(4), LogRetain: hours(4), CheckpointEvery: 1 + r.Int64N(5)}
 	if w.rates.haunted {
-		s.compact.Properties.LogRetain, s.compact.Properties.CheckpointEvery = time.Hour, 1+r.Int64N(2)
+		s.compact.Properties.LogRetain, s.compact.Properties.CheckpointEvery = time.Hour, 1+r.Int64N(3)
 	}
 	s.compact.Workers = 1 + r.IntN(3)
 	s.compact.MaxCommitGroups = 1 + r.IntN(3)
@@ -44,9 +44,24 @@ func (w *World) drawShop() shop {
 	if r.IntN(2) == 0 {
 		s.compact.TargetFileSize = 1 // a file of its own for each symbol
 	}
+	if r.IntN(2) == 0 { // only files that may hold the same rows are merged
+		s.compact.Policy = compaction.DefaultPolicy
+	}
 	s.sweep = sweep.Options{Grace: hours(2), OrphanAge: time.Nanosecond, Workers: 1 + r.IntN(3)}
 	if r.IntN(2) == 0 {
 		s.sweep.OrphanAge = hours(2)
+	}
+	if w.rates.erasing {
+		s.sweep.FewMarks, s.compact.Properties.CheckpointEvery = 1, 2+r.Int64N(3)
+	}
+	if w.rates.haunted || w.rates.erasing {
+		s.sweep.Grace = time.Hour
+	}
+	if w.rates.orphaned {
+		s.sweep.OrphanAge = 1000 * time.Hour
+	}
+	if w.rates.crossing {
+		s.compact.MaxCommitGroups = 1
 	}
 	if r.IntN(2) == 0 {
 		w.archive = objstore.NewMem()
@@ -57,18 +72,33 @@ func (w *World) drawShop() shop {
 
 func (w *World) populateTable() {
 	s := w.drawShop()
-	for i := range 1 + w.rng.IntN(2) {
-		w.addProcess(fmt.Sprintf("ingestor%d", i), .1*w.rng.Float64(), ingestRaw)
+	ingest, compact, sweeps := .1, .01, .01
+	ingestors, compactors := 1+w.rng.IntN(2), 1+w.rng.IntN(3)
+	switch {
+	case w.rates.crossing:
+		ingest, compact, ingestors, compactors = .2, .15, 2, max(compactors, 2)
+	case w.rates.erasing, w.rates.haunted:
+		ingest, compact, sweeps, compactors = .04, .03, .08, max(compactors, 2)
 	}
-	for i := range 1 + w.rng.IntN(3) {
-		w.addProcess(fmt.Sprintf("compactor%d", i), .01+.2*w.rng.Float64()*w.rng.Float64(), s.compactOnce)
+	for i := range ingestors {
+		w.addProcess(fmt.Sprintf("ingestor%d", i), ingest*w.rng.Float64(), ingestRaw)
+	}
+	for i := range compactors {
+		w.addProcess(fmt.Sprintf("compactor%d", i), compact+.2*w.rng.Float64()*w.rng.Float64(), s.compactOnce)
 	}
 	for i := range 1 + w.rng.IntN(2) {
-		w.addProcess(fmt.Sprintf("sweeper%d", i), .01+.1*w.rng.Float64()*w.rng.Float64(), s.sweepOnce)
+		w.addProcess(fmt.Sprintf("sweeper%d", i), sweeps+.1*w.rng.Float64()*w.rng.Float64(), s.sweepOnce)
+	}
+	if w.rates.erasing {
+		w.addProcess("eraser", .02+.1*w.rng.Float64(), eraseDay)
 	}
 	w.addProcess("reader", .1*w.rng.Float64()*w.rng.Float64(), read)
 	f := &follower{}
-	w.addProcess("follower", .1*w.rng.Float64(), f.follow)
+	follow := .1
+	if w.rates.haunted {
+		follow = .4
+	}
+	w.addProcess("follower", follow*w.rng.Float64(), f.follow)
 }
 
 // own is the randomness of one life of a process.
@@ -94,7 +124,7 @@ var firstDay = partition.DayOf(time.Date(2024, 1, 15, 0, 0, 0, 0, time.UTC).Unix
 // before as often as not.
 func ingestRaw(ctx context.Context, p *process) error {
 	r := p.own()
-	day := firstDay + partition.Day(r.IntN(days))
+	day := firstDay + partition.Day(r.IntN(p.w.rates.days))
 	data, meta := p.w.rowsOf(day, r.Uint64N(variants))
 	key := partition.Key{Type: market, Day: day}
 	for i := range 3 { // redelivered into another name
@@ -182,6 +212,7 @@ func (s shop) compactOnce(ctx context.Context, p *process) error {
 		p.find("K2", "%v", broken)
 	}
 	if len(r.Tables) > 0 {
+		p.moved = r.Tables[0].Rebases
 		for _, part := range r.Tables[0].Partitions {
 			p.note += fmt.Sprintf("%s %v ", part.Key.Day, part.Outcome)
 			if part.Outcome == compaction.Abandoned {
@@ -198,8 +229,30 @@ func (s shop) sweepOnce(ctx context.Context, p *process) error {
 		sweeper.Archive = p.archive()
 	}
 	r, err := sweeper.Run(ctx, []string{market})
-	if len(r.Tables) > 0 && r.Tables[0].Fence > 0 {
-		p.note = fmt.Sprintf("fence at %d", r.Tables[0].Fence)
+	if len(r.Tables) > 0 {
+		p.forgot = r.Tables[0].Forgotten
+		if r.Tables[0].Fence > 0 {
+			p.note = fmt.Sprintf("fence at %d", r.Tables[0].Fence)
+		}
+	}
+	return err
+}
+
+// eraseDay takes all rows of a day away for good, as retention does.
+func eraseDay(ctx context.Context, p *process) error {
+	table := partition.OpenTable(p.lake(), market, p.clock)
+	s, err := table.Load(ctx)
+	if err != nil {
+		return err
+	}
+	keys := s.Partitions()
+	if len(keys) == 0 {
+		return nil
+	}
+	key := keys[p.own().IntN(len(keys))]
+	_, err = table.Commit(ctx, s, partition.Change{Operation: "ERASE", Remove: s.Partition(key), Marks: map[string]int64{partition.EraseMark: s.Version + 1}})
+	if err == nil {
+		p.note = "erased " + key.String()
 	}
 	return err
 }
@@ -207,23 +260,25 @@ func (s shop) sweepOnce(ctx context.Context, p *process) error {
 // read reads everything there is, and must find what was durable when it began,
 // each row once.
 func read(ctx context.Context, p *process) error {
-	want := p.w.model.all()
+	want, erased := p.w.model.all(), p.w.model.erased
 	got, err := readAll(ctx, p.lake(), p.w.reg, p.w.def)
 	if err != nil {
 		return err
+	}
+	if p.w.model.erased > erased { // what it should have found, nobody knows
+		want = nil
 	}
 	p.judge(want, got)
 	return nil
 }
 
 func (p *process) judge(want map[string]bool, got []string) {
-	there := p.w.model.all()
 	seen := map[string]bool{}
 	for _, id := range got {
 		switch {
 		case seen[id]:
 			p.find("C2", "a reader finds row %s twice", id)
-		case !there[id]:
+		case !p.w.model.ever[id]:
 			p.find("C3", "a reader finds row %s, which was never ingested", id)
 		}
 		seen[id] = true
@@ -261,7 +316,7 @@ func (f *follower) follow(ctx context.Context, p *process) error {
 	if len(f.held) == 0 || r.IntN(4) == 0 {
 		s, err = table.Load(ctx)
 	} else {
-		s, err = table.Refresh(ctx, f.held[r.IntN(len(f.held))])
+		s, err = table.Refresh(ctx, f.choose(p, r))
 	}
 	if err != nil {
 		return err
@@ -274,4 +329,16 @@ func (f *follower) follow(ctx context.Context, p *process) error {
 		p.find("P10", "a reader's version %d is not the table's", s.Version)
 	}
 	return nil
+}
+
+// choose is a snapshot to go on from: where an entry has come again, one that is
+// followed by it.
+func (f *follower) choose(p *process, r *rand.Rand) *partition.Snapshot {
+	if ghosts := p.w.model.ghosts; len(ghosts) > 0 && r.IntN(2) == 0 {
+		v := ghosts[r.IntN(len(ghosts))] - 1
+		if at := slices.IndexFunc(f.held, func(s *partition.Snapshot) bool { return s.Version == v }); at >= 0 {
+			return f.held[at]
+		}
+	}
+	return f.held[r.IntN(len(f.held))]
 }

@@ -53,8 +53,26 @@ type rates struct {
 	page                int
 	weak                bool // deletes ignore their preconditions
 	haunted             bool // entries of the log come again when they have been cleaned up
+	erasing             bool // somebody erases days, and marks of raw objects that are gone are dropped soon
+	crossing            bool // who lists sees what comes meanwhile, or does not
+	orphaned            bool // orphans wait long for a fence
+	days                int
+	plain               bool // listings tell no checksums
+	stopped             bool // clocks do not run while a process is stopped
 	steps               int
+
+	// A process is stopped before a request of a kind: where what it has seen
+	// may be out of date when it goes on.
+	stall [stallKinds]float64
 }
+
+// The requests before which a process is stopped more often than elsewhere.
+const (
+	stallCommit = iota // an entry of the log is made
+	stallLog           // the log is read after it was listed
+	stallPage          // a listing goes on
+	stallKinds
+)
 
 func drawRates(r *rand.Rand) rates {
 	some := func(most float64) float64 { // often none, seldom much
@@ -71,9 +89,23 @@ func drawRates(r *rand.Rand) rates {
 		page:    1 + r.IntN(8), weak: r.IntN(2) == 0,
 		steps: 100 + int(900*r.Float64()*r.Float64()),
 	}
-	if v.haunted = r.IntN(4) == 0; v.haunted {
+	v.days = 1 + r.IntN(days)
+	v.stall[r.IntN(stallKinds)] = some(.5)
+	switch r.IntN(6) {
+	case 0:
+		v.haunted, v.plain, v.stopped = true, r.IntN(2) == 0, r.IntN(2) == 0
+		v.stall[stallLog] = .3 * r.Float64()
 		v.longest += 6 * time.Hour
 		v.idle, v.steps = max(v.idle, .05), v.steps+400
+	case 1:
+		v.crossing, v.page, v.stick = true, 1+r.IntN(2), v.stick/2
+		v.stall[stallPage], v.stall[stallCommit] = .3*r.Float64(), .5*r.Float64()
+		v.kill, v.lost, v.steps = v.kill/4, v.lost/4, v.steps+300
+	case 2:
+		v.erasing, v.orphaned = true, r.IntN(2) == 0
+		v.stall[stallCommit] = .5 * r.Float64()
+		v.longest += 4 * time.Hour
+		v.idle, v.kill, v.steps = max(v.idle, .05), v.kill/4, v.steps+300
 	}
 	return v
 }
@@ -87,6 +119,7 @@ func Run(side Side, seed uint64, tracing bool) Result {
 	def, _ := reg.Latest("market_data")
 	rng := rand.New(rand.NewPCG(seed, uint64(side)))
 	w := &World{seed: seed, side: side, rng: rng, rates: drawRates(rng), store: objstore.NewMem(), def: def, reg: reg, tracing: tracing, names: map[string]string{}}
+	w.rates.stopped = w.rates.stopped && side == Table // there its waits would notice
 	w.result = Result{Side: side, Seed: seed}
 	w.model = newModel(w)
 	if side == Table {

@@ -44,6 +44,7 @@ type Options struct {
 	OrphanAge time.Duration // 24h: of an object that no version names, before a fence is made for it
 	DryRun    bool          // say what would be done; nothing is deleted, archived or committed
 	Workers   int           // 16: objects worked on at once
+	FewMarks  int           // 1000: marks of raw objects that are gone; fewer are not worth a checkpoint without them
 }
 
 // The defaults of Options.
@@ -51,6 +52,7 @@ const (
 	DefaultGrace     = time.Hour
 	DefaultOrphanAge = 24 * time.Hour
 	DefaultWorkers   = 16
+	DefaultFewMarks  = 1000
 )
 
 func (o Options) withDefaults() Options {
@@ -62,6 +64,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Workers <= 0 {
 		o.Workers = DefaultWorkers
+	}
+	if o.FewMarks <= 0 {
+		o.FewMarks = DefaultFewMarks
 	}
 	return o
 }

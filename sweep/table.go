@@ -82,9 +82,6 @@ func (p *pass) wantsFence() bool {
 	})
 }
 
-// fewMarks are not worth a checkpoint of their own.
-const fewMarks = 1000
-
 // marks writes a checkpoint without the marks of raw objects that are gone.
 func (p *pass) marks(ctx context.Context) error {
 	if !p.manyMarks() || p.o.DryRun {
@@ -97,7 +94,9 @@ func (p *pass) marks(ctx context.Context) error {
 	return nil
 }
 
-func (p *pass) manyMarks() bool { return len(p.report.gone) >= fewMarks && !p.snapshot.Checkpointed() }
+func (p *pass) manyMarks() bool {
+	return len(p.report.gone) >= p.o.FewMarks && !p.snapshot.Checkpointed()
+}
 
 // cleanLog deletes the log's past, oldest first.
 func (p *pass) cleanLog(ctx context.Context) error {
