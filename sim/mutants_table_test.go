@@ -36,12 +36,6 @@ var mutants = []mutant{
 		{"partition/load.go", "\tl, err := t.list(ctx, t.logName(s.Version+1))\n", "\tl, err := t.probe(ctx, s.Version+1)\n"},
 		{"partition/load.go", "// settled tries again", probe + "// settled tries again"},
 	}},
-	{"P9 a load that probes from the hint on", "table", 500, []edit{
-		{"partition/load.go", "\t\tl, err := t.list(ctx, \"\")\n", "\t\tl, err := t.fromHint(ctx)\n"},
-		{"partition/load.go", "// settled tries again", probe + fromHint + "// settled tries again"},
-		{"partition/load.go", "c, found, err := t.checkpointAtOrAbove(ctx, first)", "c, found, err := t.checkpointAtOrAbove(ctx, first+1<<40)"},
-		{"partition/load.go", "\t\"fmt\"\n", "\t\"encoding/json\"\n\t\"fmt\"\n"},
-	}},
 	{"P9 entries are not compared with what was listed", "table", 500, []edit{
 		{"partition/load.go", "c, found, err := t.checkpointAtOrAbove(ctx, first)", "c, found, err := t.checkpointAtOrAbove(ctx, first+1<<40)"},
 		{"partition/load.go", "> s.Properties().LogRetain {", "> s.Properties().LogRetain*1000 {"},
@@ -102,27 +96,6 @@ const (
 		}
 		l.entries = append(l.entries, logObject{v, o})
 	}
-}
-
-`
-	fromHint = `func (t *Table) fromHint(ctx context.Context) (listing, error) {
-	hint := checkpointHint{Version: -1}
-	data, err := t.store.Read(ctx, t.root+logFolder+hintName, 0, -1)
-	if err == nil {
-		err = json.Unmarshal(data, &hint)
-	}
-	if err != nil && !errors.Is(err, objstore.ErrNotExist) {
-		return listing{}, err
-	}
-	l, err := t.probe(ctx, max(hint.Version, 0))
-	if err == nil && hint.Version >= 0 {
-		o, err := t.store.Stat(ctx, t.checkpointName(hint.Version))
-		if err != nil {
-			return l, err
-		}
-		l.checkpoints = []logObject{{hint.Version, o}}
-	}
-	return l, err
 }
 
 `
