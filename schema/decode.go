@@ -132,7 +132,7 @@ func newKey(text string) key {
 		case left >= 8:
 			k.masks[i] = ^uint64(0)
 		case left > 0:
-			k.masks[i] = 1<<(8*left-8) - 1
+			k.masks[i] = 1<<(8*left) - 1
 		}
 	}
 	if k.n > keyRoom {

@@ -16,7 +16,6 @@ func (d *Decoder) DecodeGuarded(m *Message, rows *Columns) []Rejection {
 // messages that panic.
 func (d *Decoder) guard(p int, index int32) (next int) {
 	defer func() {
-		d.guarded = true
 		if v := recover(); v != nil {
 			for i := range d.next { // what it has learned may be why
 				d.next[i] = int32(i % len(d.slots))
@@ -24,6 +23,5 @@ func (d *Decoder) guard(p int, index int32) (next int) {
 			next = d.fail("panic", -1, p, fmt.Sprintf("decoding the record panicked: %v", v))
 		}
 	}()
-	d.guarded = false
-	return d.record(p, index)
+	return d.bareRecord(p, index)
 }

@@ -99,3 +99,28 @@ func reasonOf(rejected []Rejection) Reason {
 	}
 	return rejected[0].Reason
 }
+
+// A key matches itself, whatever its length, and nothing that differs in one of its bytes;
+// what follows it does not matter.
+func TestKeysMatchThemselvesAlone(t *testing.T) {
+	for n := range 60 {
+		text := `, "` + strings.Repeat("n", n) + `": `
+		k := newKey(text)
+		matches := func(b []byte) bool {
+			return k.odd((*[keyRoom]byte)(b)) == 0 && (k.rest == "" || hasPrefix(b[keyRoom:], k.rest))
+		}
+		for _, after := range []string{"1", `"`, "\x00", "\xff"} {
+			b := []byte(text + strings.Repeat(after, keyRoom))
+			if !matches(b) {
+				t.Errorf("%q does not match %q", text, b)
+			}
+			for i := range text {
+				b[i] ^= 1
+				if matches(b) {
+					t.Errorf("%q matches %q", text, b)
+				}
+				b[i] ^= 1
+			}
+		}
+	}
+}
