@@ -104,10 +104,15 @@ func (b *Batch) Len() int {
 // Unpack makes Rows of rows that are packed. Whoever flushes the batch calls it
 // first, within the memory that FlushCost stands for.
 func (b *Batch) Unpack() {
-	if b.Rows != nil {
-		return
+	if b.Rows == nil {
+		b.unpack(b.few)
 	}
+}
+
+// unpack is Unpack with room for so many rows.
+func (b *Batch) unpack(room int) {
 	b.Rows = schema.NewColumns(b.def)
+	b.Rows.Reserve(room)
 	b.Rows.Unpack(b.packed, b.few)
 	b.packed = nil
 }

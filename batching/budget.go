@@ -149,6 +149,21 @@ func (b *Budget) release(l *lane, n int64) {
 	b.relieve()
 }
 
+// borrow charges n bytes if there is room for them now, whoever waits: they make a
+// batch larger, which is what those wait for. It charges nothing for n <= 0.
+func (b *Budget) borrow(n int64) (lent int64, ok bool) {
+	if n <= 0 {
+		return 0, true
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.held.used+n > b.held.cap {
+		return 0, false
+	}
+	b.charge(&b.held, n)
+	return n, true
+}
+
 // opened notes that n bytes are in an open batch now (a negative number: in it no
 // longer). All of them are charged already but for extra, what buffers grew by
 // beyond their estimate.

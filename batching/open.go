@@ -24,6 +24,7 @@ type Batcher struct {
 	costs   costs // of the current definition
 	open    map[slot]*Batch
 	days    map[int32]struct{} // scratch of estimate
+	packed  []byte             // scratch: rows on their way into a batch
 	expect  map[slot]int       // rows of the batch before, where that was full: the next will be
 }
 
@@ -129,12 +130,18 @@ func (b *Batcher) Add(ctx context.Context, rows *schema.Columns, payload int, r 
 	for from := 0; from < n; {
 		batch, opened := b.batch(slot{rows.Day(from), def})
 		to := runEnd(rows, from, b.room(batch))
-		charge := int64(to-from)*perRow + perMessage
+		charge, borne := int64(to-from)*perRow+perMessage, perMessage
 		if opened {
 			charge += openCost
+			borne += openCost
 		}
 		charge = min(charge, rest)
-		rest -= charge - b.append(batch, rows, from, to, charge, perMessage, r)
+		lent, ok := b.borrow(batch, rows, from, to, charge-borne)
+		if !ok {
+			full = append(full, b.seal(batch, ByMemory))
+			continue
+		}
+		rest -= charge - b.append(batch, rows, from, to, charge, lent, perMessage, r)
 		if s := b.full(batch); s != 0 {
 			full = append(full, b.seal(batch, s))
 		}
@@ -152,8 +159,7 @@ func (b *Batcher) Add(ctx context.Context, rows *schema.Columns, payload int, r 
 
 // estimate is the most that the rows should take, and the number of their days. It
 // supposes that no batch is open: those that are may be sealed while the message
-// waits for memory. It need not be exact: what buffers grow by beyond it is charged
-// afterwards.
+// waits for memory. It need not be exact: see borrow.
 func (b *Batcher) estimate(rows *schema.Columns, perRow int64) (bytes, days int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -207,12 +213,45 @@ func (b *Batcher) room(batch *Batch) int {
 	return room
 }
 
-// append charges what it can to the message's share; what the batch grew by beyond
-// that is held already and charged on top. Packed rows are charged as what they
-// take; columns, which double, keep what was charged until they are sealed. It
-// returns what is left of the charge.
-func (b *Batcher) append(batch *Batch, rows *schema.Columns, from, to int, charge, perMessage int64, r *Receipt) (spare int64) {
-	batch.append(rows, from, to)
+// borrow charges what a batch's buffers, which double, may grow by beyond the spare
+// bytes of the charge when it takes the rows. Where the budget has no room for it, packed rows grow by what
+// they need alone, and of columns ok is false: the batch is to be sealed as it is.
+func (b *Batcher) borrow(batch *Batch, rows *schema.Columns, from, to int, spare int64) (lent int64, ok bool) {
+	if batch.packs(to - from) {
+		b.packed = rows.AppendPacked(b.packed[:0], from, to)
+		need := len(batch.packed) + len(b.packed)
+		if room := max(need, 2*cap(batch.packed)); need > cap(batch.packed) {
+			lent, ok = b.budget.borrow(int64(room-cap(batch.packed)) - spare)
+			if !ok {
+				room = need
+			}
+			batch.packed = append(make([]byte, 0, room), batch.packed...)
+		}
+		return lent, true
+	}
+	if batch.Rows != nil {
+		lent, ok = b.budget.borrow(batch.Rows.Growth(rows, to-from) - spare)
+		return lent, ok
+	}
+	for _, room := range []int{max(batch.expect, batch.few+to-from), batch.few + to - from} {
+		text := len(batch.packed) + rows.Text()
+		most := schema.ColumnsBytes(batch.def, room, batch.few+to-from, text)
+		if lent, ok = b.budget.borrow(most - spare); ok {
+			batch.expect = room
+			return lent, true
+		}
+	}
+	batch.expect = 0
+	return 0, batch.Len() == 0
+}
+
+// append charges what it can to the message's share and to what was borrowed for it;
+// what the batch grew by beyond that is held already and charged on top, which only
+// a message that is larger than the budget can make it. Packed rows are charged as
+// what they take; columns, which double, keep what was charged until they are sealed.
+// It returns what is left of the charge and the loan.
+func (b *Batcher) append(batch *Batch, rows *schema.Columns, from, to int, charge, lent, perMessage int64, r *Receipt) (spare int64) {
+	batch.append(rows, from, to, b.packed)
 	if n := len(batch.receipts); n == 0 || batch.receipts[n-1] != r {
 		r.Hold()
 		batch.receipts = append(batch.receipts, r)
@@ -226,20 +265,22 @@ func (b *Batcher) append(batch *Batch, rows *schema.Columns, from, to int, charg
 	}
 	grown := want - batch.charged
 	batch.charged = want
-	b.budget.opened(grown, max(0, grown-charge))
-	return max(0, charge-grown)
+	b.budget.opened(grown, max(0, grown-charge-lent))
+	return max(0, charge+lent-grown)
 }
 
+// packs tells whether a batch keeps so many more rows packed.
+func (b *Batch) packs(rows int) bool { return b.Rows == nil && b.few+rows <= packedRows }
+
 // append adds rows, packed while they are few.
-func (b *Batch) append(rows *schema.Columns, from, to int) {
-	if b.Rows == nil && b.few+to-from <= packedRows {
-		b.packed = rows.AppendPacked(b.packed, from, to)
+func (b *Batch) append(rows *schema.Columns, from, to int, packed []byte) {
+	if b.packs(to - from) {
+		b.packed = append(b.packed, packed...)
 		b.few += to - from
 		return
 	}
 	if b.Rows == nil {
-		b.Unpack()
-		b.Rows.Reserve(b.expect)
+		b.unpack(max(b.expect, b.few+to-from))
 	}
 	b.Rows.Append(rows, from, to)
 }

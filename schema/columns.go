@@ -140,7 +140,7 @@ func (c *Columns) grow(rows int) {
 	if rows <= c.cap {
 		return
 	}
-	c.cap = max(minRows, 2*c.cap, (rows+7)&^7)
+	c.cap = capacity(c.cap, rows)
 	for i := range c.cols {
 		col := &c.cols[i]
 		before := col.width()
