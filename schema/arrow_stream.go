@@ -111,7 +111,7 @@ func (d *Decoder) arrowRow(p *arrowPlan, row int, index int32) {
 		return
 	}
 	d.failure = failure{}
-	d.coerced = d.coerced[:0]
+	d.coerced = d.coerced[:d.counted]
 	out := append(d.avro.rendered[:0], '{')
 	for i := range p.columns {
 		if i > 0 {
@@ -130,7 +130,7 @@ func (d *Decoder) arrowRow(p *arrowPlan, row int, index int32) {
 func (d *Decoder) arrowPlain(p *arrowPlan, row int, index int32) bool {
 	d.rows.Begin()
 	d.flags = 0
-	d.coerced = d.coerced[:0]
+	d.coerced = d.coerced[:d.counted]
 	d.seen = p.seen
 	for i := range p.columns {
 		c := &p.columns[i]

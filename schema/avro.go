@@ -275,7 +275,7 @@ func (d *Decoder) avroRecord(plan *avroPlan, b []byte, p int, index int32) int {
 // avroRendered judges a record by its rendering.
 func (d *Decoder) avroRendered(plan *avroPlan, b []byte, p int, index int32) int {
 	d.failure = failure{}
-	d.coerced = d.coerced[:0]
+	d.coerced = d.coerced[:d.counted]
 	out := append(d.avro.rendered[:0], '{')
 	for i := range plan.steps {
 		s := &plan.steps[i]
@@ -315,7 +315,7 @@ func (d *Decoder) judge(rendering []byte, index int32) {
 func (d *Decoder) avroRow(plan *avroPlan, b []byte, p int, index int32) int {
 	d.rows.Begin()
 	d.flags = 0
-	d.coerced = d.coerced[:0]
+	d.coerced = d.coerced[:d.counted]
 	d.seen = plan.seen
 	for i := range plan.steps {
 		s := &plan.steps[i]

@@ -69,18 +69,28 @@ func (d *Decoder) coerce(field int, kind coercion, at int) bool {
 	return true
 }
 
-// countCoercions adds the open record's coercions to the totals.
+// keepCoercions makes the open record's coercions those of a row. They are added to
+// the totals later, many at once: where a loop over a few ends is hard to foresee.
+func (d *Decoder) keepCoercions() {
+	d.counted = len(d.coerced)
+	if d.counted >= 1024 {
+		d.countCoercions()
+	}
+}
+
+// countCoercions adds what rows were altered by to the totals. No record is open.
 func (d *Decoder) countCoercions() {
-	for _, c := range d.coerced {
+	for _, c := range d.coerced[:d.counted] {
 		d.totals[c.field+1][c.kind]++
 	}
-	d.coerced = d.coerced[:0]
+	d.coerced, d.counted = d.coerced[:0], 0
 }
 
 // Coercions yields what was altered in the rows decoded since NewDecoder: how
 // often each kind of coercion befell each field. The field is "" for names that
 // the definition does not have.
 func (d *Decoder) Coercions(yield func(field, kind string, n int64)) {
+	d.countCoercions()
 	for i := range d.totals {
 		for kind, n := range d.totals[i] {
 			if n == 0 {

@@ -53,6 +53,7 @@ type Decoder struct {
 	values  []int64 // the row of numbers that rules compare
 	flags   int64
 	coerced []coerced
+	counted int // of coerced, those of rows
 	failure failure
 
 	others   dictionary // names of unknown fields and of nested objects
@@ -236,13 +237,13 @@ func (d *Decoder) Decode(m *Message, rows *Columns) []Rejection {
 		d.failure = failure{}
 	}
 	d.space = documentSpace
-	d.coerced = d.coerced[:0]
+	d.coerced = d.coerced[:d.counted]
 	d.forgetNames()
 	var bad string
 	if len(m.Attributes) > 0 {
 		d.attributes = readAttributes(m.Attributes)
 	}
-	d.id, d.published, bad = appendIdentity(d.id[:0], m, d.attributes)
+	d.id, d.published, bad = appendIdentity(d.id[:0], m, &d.attributes)
 	for _, p := range d.program.published {
 		d.values[p.slot] = d.published + p.plus
 	}

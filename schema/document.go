@@ -85,7 +85,7 @@ func (d *Decoder) settle(good bool, index int32, from, to int) {
 		d.reject(index, from, to)
 		return
 	}
-	d.countCoercions()
+	d.keepCoercions()
 	d.rows.Commit()
 }
 

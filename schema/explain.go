@@ -10,7 +10,7 @@ import (
 // clears the open record.
 func (d *Decoder) reject(index int32, from, to int) {
 	d.rows.Rollback()
-	d.coerced = d.coerced[:0]
+	d.coerced = d.coerced[:d.counted]
 	d.entries = unknownEntries // the row may have brought them
 	f := d.failure
 	d.failure = failure{}

@@ -12,13 +12,14 @@ import (
 // time over several runs. The prefixes keep a forged event_id from meeting a
 // message id.
 func Identity(m *Message) (id string, publishedAtMicros int64) {
-	b, at, _ := appendIdentity(nil, m, readAttributes(m.Attributes))
+	a := readAttributes(m.Attributes)
+	b, at, _ := appendIdentity(nil, m, &a)
 	return string(b), at
 }
 
 // appendIdentity is Identity into a buffer; bad names the attribute that cannot
 // be honoured.
-func appendIdentity(dst []byte, m *Message, a attributes) (id []byte, at int64, bad string) {
+func appendIdentity(dst []byte, m *Message, a *attributes) (id []byte, at int64, bad string) {
 	at = m.PublishTime.UnixMicro()
 	if a.eventID == "" { // an empty one would make all such messages one
 		return append(append(dst, "m:"...), m.ID...), at, ""

@@ -66,8 +66,43 @@ func scanNumber(b []byte, p int) (n number, next int) {
 
 // shortNumber reads what most numbers are: no sign, no exponent, at most 18
 // digits, point of them after the point. next is -1 for everything else, be it a
-// number or not.
+// number or not. It reads eight digits at a time: a loop over them ends where the
+// processor does not expect it.
 func shortNumber(b []byte, p int) (digits uint64, point int32, next int) {
+	const room = 18
+	if len(b)-p < room {
+		return shortEnd(b, p)
+	}
+	q := (*[room]byte)(b[p:])
+	w := binary.LittleEndian.Uint64(q[:]) ^ ones*'0'
+	whole := digitsIn(w)
+	if uint(whole-1) >= 7 {
+		return shortEnd(b, p)
+	}
+	digits = joinDigits(w << ((64 - 8*whole) & 63))
+	if q[0] == '0' && whole > 1 {
+		return 0, 0, -1
+	}
+	if q[whole] != '.' {
+		if q[whole]|0x20 == 'e' {
+			return 0, 0, -1
+		}
+		return digits, 0, p + whole
+	}
+	w = binary.LittleEndian.Uint64(q[whole+1:whole+9]) ^ ones*'0'
+	n := digitsIn(w)
+	if uint(n-1) >= 7 { // none, or float noise: a fraction of many digits
+		return shortEnd(b, p)
+	}
+	digits = digits*pow10[n] + joinDigits(w<<((64-8*n)&63))
+	if q[whole+1+n]|0x20 == 'e' {
+		return 0, 0, -1
+	}
+	return digits, int32(n), p + whole + 1 + n
+}
+
+// shortEnd is shortNumber of any length, and near the end of b.
+func shortEnd(b []byte, p int) (digits uint64, point int32, next int) {
 	first := p
 	for p < len(b) && b[p]-'0' <= 9 {
 		digits = digits*10 + uint64(b[p]-'0')
@@ -80,9 +115,9 @@ func shortNumber(b []byte, p int) (digits uint64, point int32, next int) {
 	if b[p] == '.' {
 		p++
 		first = p
-		if len(b)-p >= 8 { // float noise: a fraction of many digits
-			if eight, ok := eightDigits(binary.LittleEndian.Uint64(b[p:])); ok {
-				digits = digits*1e8 + eight
+		if len(b)-p >= 8 {
+			if w := binary.LittleEndian.Uint64(b[p:]) ^ ones*'0'; digitsIn(w) == 8 {
+				digits = digits*1e8 + joinDigits(w)
 				p += 8
 			}
 		}
@@ -101,15 +136,16 @@ func shortNumber(b []byte, p int) (digits uint64, point int32, next int) {
 	return digits, point, p
 }
 
-// eightDigits is the number that eight digits write, read as a little-endian
-// word. Neighbours are joined to pairs, pairs to fours, fours to the whole.
-func eightDigits(w uint64) (n uint64, ok bool) {
-	w -= ones * '0'
-	if (w|(w+ones*0x76))&highs != 0 {
-		return 0, false
-	}
+// digitsIn is how many digits a little-endian word of text, xor '0' each, starts with.
+func digitsIn(w uint64) int {
+	return bits.TrailingZeros64((w|(w+ones*0x76))&highs) / 8
+}
+
+// joinDigits is the number that eight digits write, of a little-endian word of their
+// values. Neighbours are joined to pairs, pairs to fours, fours to the whole.
+func joinDigits(w uint64) uint64 {
 	w = w*10 + w>>8
-	return (w&0x000000ff_000000ff*(100+1000000<<32) + w>>16&0x000000ff_000000ff*(1+10000<<32)) >> 32, true
+	return (w&0x000000ff_000000ff*(100+1000000<<32) + w>>16&0x000000ff_000000ff*(1+10000<<32)) >> 32
 }
 
 // long reads the mantissa again, keeping the first 19 significant digits: the

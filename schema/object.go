@@ -20,7 +20,7 @@ func (d *Decoder) record(p int, index int32) int {
 func (d *Decoder) bareRecord(p int, index int32) int {
 	d.rows.Begin()
 	d.flags = 0
-	d.coerced = d.coerced[:0]
+	d.coerced = d.coerced[:d.counted]
 	d.seen = bitset{}
 	d.forgetNames()
 	start := p

@@ -92,7 +92,7 @@ func (d *Decoder) taggedJSON() {
 func (d *Decoder) wholeObject(p int) bool {
 	object := d.data[p] == '{'
 	next := d.skip(p)
-	d.coerced = d.coerced[:0] // what it met is judged with the record
+	d.coerced = d.coerced[:d.counted] // what it met is judged with the record
 	switch {
 	case next < 0:
 		return false
