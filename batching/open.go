@@ -23,9 +23,9 @@ type Batcher struct {
 	current *schema.Definition
 	costs   costs // of the current definition
 	open    map[slot]*Batch
-	days    map[int32]struct{} // scratch of estimate
-	packed  []byte             // scratch: rows on their way into a batch
-	expect  map[slot]int       // rows of the batch before, where that was full: the next will be
+	split   grouping     // scratch of Add
+	packed  []byte       // scratch: rows on their way into a batch
+	expect  map[slot]int // rows of the batch before, where that was full: the next will be
 }
 
 // A slot is the place of one open batch. There is at most one of each.
@@ -62,7 +62,7 @@ func New(def *schema.Definition, policy Policy, budget *Budget, clock func() tim
 	b := &Batcher{
 		policy: policy, budget: budget, clock: clock, emit: emit,
 		current: def, costs: costsOf(def),
-		open: map[slot]*Batch{}, days: map[int32]struct{}{}, expect: map[slot]int{},
+		open: map[slot]*Batch{}, expect: map[slot]int{},
 	}
 	budget.register(b)
 	return b
@@ -127,25 +127,28 @@ func (b *Batcher) Add(ctx context.Context, rows *schema.Columns, payload int, r 
 	}
 	var full []*Batch
 	b.mu.Lock()
-	for from := 0; from < n; {
-		batch, opened := b.batch(slot{rows.Day(from), def})
-		to := runEnd(rows, from, b.room(batch))
-		charge, borne := int64(to-from)*perRow+perMessage, perMessage
-		if opened {
-			charge += openCost
-			borne += openCost
+	b.split.split(rows)
+	for i, day := range b.split.days {
+		left := b.split.day(rows, i)
+		for left.len() > 0 {
+			batch, opened := b.batch(slot{day, def})
+			some := min(left.len(), b.room(batch))
+			charge, borne := int64(some)*perRow+perMessage, perMessage
+			if opened {
+				charge += openCost
+				borne += openCost
+			}
+			charge = min(charge, rest)
+			lent, ok := b.borrow(batch, rows, left, some, charge-borne)
+			if !ok {
+				full = append(full, b.seal(batch, ByMemory))
+				continue
+			}
+			rest -= charge - b.append(batch, left.cut(some), charge, lent, perMessage, r)
+			if s := b.full(batch); s != 0 {
+				full = append(full, b.seal(batch, s))
+			}
 		}
-		charge = min(charge, rest)
-		lent, ok := b.borrow(batch, rows, from, to, charge-borne)
-		if !ok {
-			full = append(full, b.seal(batch, ByMemory))
-			continue
-		}
-		rest -= charge - b.append(batch, rows, from, to, charge, lent, perMessage, r)
-		if s := b.full(batch); s != 0 {
-			full = append(full, b.seal(batch, s))
-		}
-		from = to
 	}
 	late := def != b.current
 	b.mu.Unlock()
@@ -163,21 +166,9 @@ func (b *Batcher) Add(ctx context.Context, rows *schema.Columns, payload int, r 
 func (b *Batcher) estimate(rows *schema.Columns, perRow int64) (bytes, days int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	clear(b.days)
-	for from := 0; from < rows.Len(); from = runEnd(rows, from, rows.Len()) {
-		b.days[rows.Day(from)] = struct{}{}
-	}
-	days = int64(len(b.days))
+	b.split.split(rows)
+	days = int64(len(b.split.days))
 	return days*(openCost+receiptCost) + MessageCost + int64(rows.Len())*perRow, days
-}
-
-// runEnd is the end of the rows of one day that start at from, at most limit.
-func runEnd(rows *schema.Columns, from, limit int) int {
-	day, to := rows.Day(from), from+1
-	for to < rows.Len() && to-from < limit && rows.Day(to) == day {
-		to++
-	}
-	return to
 }
 
 // batch is the open batch of a slot, and whether it was opened just now.
@@ -216,9 +207,9 @@ func (b *Batcher) room(batch *Batch) int {
 // borrow charges what a batch's buffers, which double, may grow by beyond the spare
 // bytes of the charge when it takes the rows. Where the budget has no room for it, packed rows grow by what
 // they need alone, and of columns ok is false: the batch is to be sealed as it is.
-func (b *Batcher) borrow(batch *Batch, rows *schema.Columns, from, to int, spare int64) (lent int64, ok bool) {
-	if batch.packs(to - from) {
-		b.packed = rows.AppendPacked(b.packed[:0], from, to)
+func (b *Batcher) borrow(batch *Batch, rows *schema.Columns, left selection, some int, spare int64) (lent int64, ok bool) {
+	if batch.packs(some) {
+		b.packed = left.cut(some).pack(b.packed[:0])
 		need := len(batch.packed) + len(b.packed)
 		if room := max(need, 2*cap(batch.packed)); need > cap(batch.packed) {
 			lent, ok = b.budget.borrow(int64(room-cap(batch.packed)) - spare)
@@ -230,12 +221,12 @@ func (b *Batcher) borrow(batch *Batch, rows *schema.Columns, from, to int, spare
 		return lent, true
 	}
 	if batch.Rows != nil {
-		lent, ok = b.budget.borrow(batch.Rows.Growth(rows, to-from) - spare)
+		lent, ok = b.budget.borrow(batch.Rows.Growth(rows, some) - spare)
 		return lent, ok
 	}
-	for _, room := range []int{max(batch.expect, batch.few+to-from), batch.few + to - from} {
+	for _, room := range []int{max(batch.expect, batch.few+some), batch.few + some} {
 		text := len(batch.packed) + rows.Text()
-		most := schema.ColumnsBytes(batch.def, room, batch.few+to-from, text)
+		most := schema.ColumnsBytes(batch.def, room, batch.few+some, text)
 		if lent, ok = b.budget.borrow(most - spare); ok {
 			batch.expect = room
 			return lent, true
@@ -250,8 +241,8 @@ func (b *Batcher) borrow(batch *Batch, rows *schema.Columns, from, to int, spare
 // a message that is larger than the budget can make it. Packed rows are charged as
 // what they take; columns, which double, keep what was charged until they are sealed.
 // It returns what is left of the charge and the loan.
-func (b *Batcher) append(batch *Batch, rows *schema.Columns, from, to int, charge, lent, perMessage int64, r *Receipt) (spare int64) {
-	batch.append(rows, from, to, b.packed)
+func (b *Batcher) append(batch *Batch, rows selection, charge, lent, perMessage int64, r *Receipt) (spare int64) {
+	batch.append(rows, b.packed)
 	if n := len(batch.receipts); n == 0 || batch.receipts[n-1] != r {
 		r.Hold()
 		batch.receipts = append(batch.receipts, r)
@@ -272,17 +263,18 @@ func (b *Batcher) append(batch *Batch, rows *schema.Columns, from, to int, charg
 // packs tells whether a batch keeps so many more rows packed.
 func (b *Batch) packs(rows int) bool { return b.Rows == nil && b.few+rows <= packedRows }
 
-// append adds rows, packed while they are few.
-func (b *Batch) append(rows *schema.Columns, from, to int, packed []byte) {
-	if b.packs(to - from) {
+// append adds rows, packed while they are few: packed is what they are then.
+func (b *Batch) append(rows selection, packed []byte) {
+	n := rows.len()
+	if b.packs(n) {
 		b.packed = append(b.packed, packed...)
-		b.few += to - from
+		b.few += n
 		return
 	}
 	if b.Rows == nil {
-		b.unpack(max(b.expect, b.few+to-from))
+		b.unpack(max(b.expect, b.few+n))
 	}
-	b.Rows.Append(rows, from, to)
+	rows.appendTo(b.Rows)
 }
 
 // bytes is the memory that the rows take.

@@ -83,11 +83,7 @@ func (c *Columns) appendStrings(i int, src *column, from, to int) {
 		}
 		return
 	}
-	if cap(c.remap) < entries {
-		c.remap = make([]int32, entries)
-	}
-	remap := c.remap[:entries]
-	clear(remap)
+	remap := c.remapOf(entries)
 	for row := from; row < to; row++ {
 		if src.isNull(row) {
 			col.i32[c.n+row-from] = 0

@@ -85,19 +85,43 @@ func TestAppendCopiesRows(t *testing.T) {
 			all := strings.SplitAfter(show(src.Record()), "\n")
 			from := rapid.IntRange(0, src.Len()).Draw(t, "from")
 			to := rapid.IntRange(from, src.Len()).Draw(t, "to")
-			if rapid.Bool().Draw(t, "one by one") {
+			switch rapid.SampledFrom([]string{"range", "one by one", "picked", "picked and packed"}).Draw(t, "how") {
+			case "range":
+				dst.Append(src, from, to)
+				want.WriteString(strings.Join(all[from:to], ""))
+			case "one by one":
 				for row := from; row < to; row++ {
 					dst.Append(src, row, row+1)
 				}
-			} else {
-				dst.Append(src, from, to)
+				want.WriteString(strings.Join(all[from:to], ""))
+			case "picked":
+				picked := drawRows(t, from, to)
+				dst.AppendRows(src, picked)
+				for _, row := range picked {
+					want.WriteString(all[row])
+				}
+			default:
+				picked := drawRows(t, from, to)
+				dst.Unpack(src.AppendPackedRows(nil, picked), len(picked))
+				for _, row := range picked {
+					want.WriteString(all[row])
+				}
 			}
-			want.WriteString(strings.Join(all[from:to], ""))
 			if got := show(dst.Record()); got != want.String() {
 				t.Fatalf("round %d: rows\n%swant\n%s", round, got, want.String())
 			}
 		}
 	})
+}
+
+// drawRows draws some of the rows [from, to).
+func drawRows(t *rapid.T, from, to int) (rows []int32) {
+	for row := from; row < to; row++ {
+		if rapid.Bool().Draw(t, "row") {
+			rows = append(rows, int32(row))
+		}
+	}
+	return rows
 }
 
 // Decoding straight and by way of Append gives the same record, to the byte of
