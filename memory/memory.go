@@ -19,13 +19,13 @@ import (
 
 const (
 	share    = 0.9      // of a container's memory: the rest is for what is not Go's heap
-	overhead = 40 << 20 // of a program beside its budget: code, connections, the runtime
+	overhead = 32 << 20 // at least, of a program beside its budget: code, connections, the runtime
 )
 
 // Limit sets the limit once, at the start of a program that runs long, and logs
 // it. budget is what the program means to hold; 0: it cannot say. The limit is nine
-// tenths of the container's (cgroup v1 or v2), or what the budget needs with an eighth
-// more and 40 MiB, if that is less.
+// tenths of the container's (cgroup v1 or v2), or the budget and a sixteenth more, at
+// least 32 MiB, if that is less.
 func Limit(log *zap.Logger, budget int64) {
 	container, err := memlimit.FromCgroup()
 	if err != nil { // none here, or none that can be read: then there is no such limit
@@ -71,4 +71,4 @@ func choose(environment string, container uint64, budget int64) (int64, string) 
 	return limit, fromBudget
 }
 
-func wanted(budget int64) int64 { return budget + budget/8 + overhead }
+func wanted(budget int64) int64 { return budget + max(budget/16, overhead) }

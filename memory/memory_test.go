@@ -18,12 +18,13 @@ func TestTheLimitIsTheLeastThatIsKnown(t *testing.T) {
 	}{
 		{"what the environment says stays", "1GiB", 512 << 20, 256 << 20, 0, "GOMEMLIMIT"},
 		{"off is said too", "off", 512 << 20, 256 << 20, 0, "GOMEMLIMIT"},
-		{"a large container", "", 4 << 30, 128 << 20, 184 << 20, "memory budget"},
+		{"a large container", "", 4 << 30, 128 << 20, 160 << 20, "memory budget"},
 		{"a small container", "", 200 << 20, 256 << 20, 180 << 20, "container"},
-		{"no container", "", 0, 128 << 20, 184 << 20, "memory budget"},
+		{"no container", "", 0, 128 << 20, 160 << 20, "memory budget"},
+		{"a large budget", "", 0, 2 << 30, 2<<30 + 128<<20, "memory budget"},
 		{"no budget", "", 1000, 0, 900, "container"},
 		{"no budget and no container", "", 0, 0, 0, "nothing: there is none"},
-		{"a container without a limit", "", math.MaxUint64, 128 << 20, 184 << 20, "memory budget"},
+		{"a container without a limit", "", math.MaxUint64, 128 << 20, 160 << 20, "memory budget"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, from := choose(tt.environment, tt.container, tt.budget)
@@ -40,12 +41,12 @@ func TestTheLimitIsSetAndLogged(t *testing.T) {
 	core, lines := observer.New(zap.InfoLevel)
 	t.Setenv("GOMEMLIMIT", "")
 	Limit(zap.New(core), 8<<20)
-	if got := debug.SetMemoryLimit(-1); got != 49<<20 {
+	if got := debug.SetMemoryLimit(-1); got != 40<<20 {
 		t.Errorf("the limit is %d", got)
 	}
 	t.Setenv("GOMEMLIMIT", "1GiB")
 	Limit(zap.New(core), 16<<20)
-	if got := debug.SetMemoryLimit(-1); got != 49<<20 {
+	if got := debug.SetMemoryLimit(-1); got != 40<<20 {
 		t.Errorf("GOMEMLIMIT is set, and the limit was changed to %d", got)
 	}
 	if lines.FilterMessage("memory limit").Len() != 2 {

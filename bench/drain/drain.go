@@ -17,6 +17,7 @@ import (
 	"github.com/buffetbot/ingest/config"
 	"github.com/buffetbot/ingest/embedded"
 	"github.com/buffetbot/ingest/gcp/yardstick"
+	"github.com/buffetbot/ingest/memory"
 )
 
 // bare is the receiver that is no ingestor: Google's client, ack and drop.
@@ -105,6 +106,7 @@ func (d *drain) ingest(ctx context.Context, f *figure) error {
 	if _, err := config.Parse(&s, "ingestor", "", args, io.Discard); err != nil {
 		return err
 	}
+	memory.Limit(zap.NewNop(), int64(s.MemoryBudget))
 	lake, err := ingest.Open(ctx, ingest.ConfigOf(s.Store, zap.NewNop()))
 	if err != nil {
 		return err
