@@ -29,11 +29,23 @@ func take(rec arrow.RecordBatch, rows []int32) arrow.RecordBatch {
 		}
 		runs = append(runs, run{0, r, r + 1})
 	}
+	if len(runs) > len(rows)/4 && !hasBinary(rec.Schema()) {
+		return pick(rec, rows)
+	}
 	out, err := gather([]arrow.RecordBatch{rec}, runs)
 	if err != nil {
 		panic(err) // the rows of one record always fit one record
 	}
 	return out
+}
+
+func hasBinary(s *arrow.Schema) bool {
+	for _, f := range s.Fields() {
+		if f.Type.ID() == arrow.BINARY {
+			return true
+		}
+	}
+	return false
 }
 
 // gather gives the rows of the runs, one after the other. All records have the

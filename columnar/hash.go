@@ -7,6 +7,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/decimal128"
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/buffetbot/ingest/schema"
@@ -92,6 +93,9 @@ func (h *cellHasher) bytes(b []byte) SetHash {
 
 // column adds the cells of arr to rows.
 func (h *cellHasher) column(arr arrow.Array, rows []SetHash) {
+	if arr.NullN() == arr.Len() {
+		return
+	}
 	switch a := arr.(type) {
 	case *array.Dictionary:
 		h.dictionary(a, rows)
@@ -100,9 +104,11 @@ func (h *cellHasher) column(arr arrow.Array, rows []SetHash) {
 	case *array.Date32:
 		addWords(h, a, a.Date32Values(), rows, func(v arrow.Date32) uint64 { return uint64(int64(v)) })
 	case *array.Int64:
-		addWords(h, a, a.Int64Values(), rows, func(v int64) uint64 { return uint64(v) })
+		h.words(a, arrow.Uint64Traits.CastFromBytes(arrow.Int64Traits.CastToBytes(a.Int64Values())), 1, rows)
 	case *array.Timestamp:
-		addWords(h, a, a.TimestampValues(), rows, func(v arrow.Timestamp) uint64 { return uint64(v) })
+		h.words(a, arrow.Uint64Traits.CastFromBytes(arrow.TimestampTraits.CastToBytes(a.TimestampValues())), 1, rows)
+	case *array.Decimal128: // precision <= 18: the low word says it all
+		h.words(a, arrow.Uint64Traits.CastFromBytes(arrow.Decimal128Traits.CastToBytes(decimalsOf(a))), 2, rows)
 	case *array.Float64:
 		addWords(h, a, a.Float64Values(), rows, canonicalBits)
 	default:
@@ -110,12 +116,26 @@ func (h *cellHasher) column(arr arrow.Array, rows []SetHash) {
 	}
 }
 
+func decimalsOf(a *array.Decimal128) []decimal128.Num {
+	return slicesOf([]arrow.Array{a}, arrow.Decimal128Traits.CastFromBytes)[0]
+}
+
+// words adds the cells of every step-th word.
+func (h *cellHasher) words(arr arrow.Array, words []uint64, step int, rows []SetHash) {
+	seed, nulls := h.seed, arr.NullN() > 0
+	for i := range rows {
+		if nulls && arr.IsNull(i) {
+			continue
+		}
+		v := words[i*step]
+		rows[i] = rows[i].Add(SetHash{mix(v ^ seed[0]), mix(bits.RotateLeft64(v, 32) ^ seed[1])})
+	}
+}
+
 // others are the kinds without a slice of words.
 func (h *cellHasher) others(arr arrow.Array, rows []SetHash) {
 	cell := func(int) SetHash { panic(fmt.Sprintf("hash: no column type %s", arr.DataType())) }
 	switch a := arr.(type) {
-	case *array.Decimal128:
-		cell = func(i int) SetHash { return h.word(a.Value(i).LowBits()) } // precision <= 18: the low word says it all
 	case *array.Binary:
 		cell = func(i int) SetHash { return h.bytes(a.Value(i)) }
 	case *array.Boolean:
