@@ -248,9 +248,12 @@ func (d *Decoder) Decode(m *Message, rows *Columns) []Rejection {
 		d.values[p.slot] = d.published + p.plus
 	}
 	form, ok := d.accept(bad)
-	if ok {
+	switch {
+	case ok && form == jsonDocument && !m.Only && len(d.data) > 0 && d.data[0] == '{': // what most are
+		d.objects(0)
+	case ok:
 		d.payload(form)
-	} else {
+	default:
 		d.reject(0, 0, len(d.data))
 	}
 	d.message, d.rows, d.data = nil, nil, nil

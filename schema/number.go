@@ -77,7 +77,10 @@ func shortNumber(b []byte, p int) (digits uint64, point int32, next int) {
 	w := binary.LittleEndian.Uint64(q[:]) ^ ones*'0'
 	whole := digitsIn(w)
 	if uint(whole-1) >= 7 {
-		return shortEnd(b, p)
+		if whole == 0 {
+			return 0, 0, -1
+		}
+		return longWhole(b, p, joinDigits(w))
 	}
 	digits = joinDigits(w << ((64 - 8*whole) & 63))
 	if q[0] == '0' && whole > 1 {
@@ -92,13 +95,39 @@ func shortNumber(b []byte, p int) (digits uint64, point int32, next int) {
 	w = binary.LittleEndian.Uint64(q[whole+1:whole+9]) ^ ones*'0'
 	n := digitsIn(w)
 	if uint(n-1) >= 7 { // none, or float noise: a fraction of many digits
-		return shortEnd(b, p)
+		if n == 0 || len(b)-p < 2*room {
+			return shortEnd(b, p)
+		}
+		return longFraction(b, p, whole, digits*1e8+joinDigits(w))
 	}
 	digits = digits*pow10[n] + joinDigits(w<<((64-8*n)&63))
 	if q[whole+1+n]|0x20 == 'e' {
 		return 0, 0, -1
 	}
 	return digits, int32(n), p + whole + 1 + n
+}
+
+// longWhole is shortNumber of a number that begins with so much in eight digits.
+func longWhole(b []byte, p int, eight uint64) (uint64, int32, int) {
+	at := p + 8
+	w := binary.LittleEndian.Uint64(b[at:]) ^ ones*'0'
+	n := digitsIn(w)
+	if n == 8 || b[p] == '0' || b[at+n] == '.' || b[at+n]|0x20 == 'e' {
+		return shortEnd(b, p)
+	}
+	return eight*pow10[n] + joinDigits(w<<8<<((56-8*n)&63)), 0, at + n
+}
+
+// longFraction is shortNumber where so many digits before the point and eight after it
+// are read.
+func longFraction(b []byte, p, whole int, digits uint64) (uint64, int32, int) {
+	at := p + whole + 1 + 8
+	w := binary.LittleEndian.Uint64(b[at:]) ^ ones*'0'
+	n := digitsIn(w)
+	if n == 8 || whole+8+n > 18 || b[at+n]|0x20 == 'e' {
+		return shortEnd(b, p)
+	}
+	return digits*pow10[n] + joinDigits(w<<8<<((56-8*n)&63)), int32(8 + n), at + n
 }
 
 // shortEnd is shortNumber of any length, and near the end of b.
