@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -60,6 +61,30 @@ func TestShortNumberAgreesWithLong(t *testing.T) {
 			t.Fatalf("%s: %d / 10^%d, long %+v", text, digits, point, n)
 		}
 	})
+}
+
+// It does so at every length of both parts, with a zero ahead or not, whatever follows.
+func TestShortNumberAtEveryLength(t *testing.T) {
+	for whole := range 20 {
+		for fraction := -1; fraction < 20; fraction++ {
+			for _, first := range []string{"", "0", "9"} {
+				text := first + strings.Repeat("7", whole)
+				if fraction >= 0 {
+					text += "." + strings.Repeat("3", fraction)
+				}
+				for _, after := range []string{",", "e1,", "E,", ".,", ",123456789012345678901234567890", "e", ""} {
+					for _, room := range []int{0, 60} {
+						b := []byte(text + after + strings.Repeat(" ", room))
+						d1, p1, n1 := shortNumber(b, 0)
+						d2, p2, n2 := shortEnd(b, 0)
+						if n1 != n2 || n1 >= 0 && (d1 != d2 || p1 != p2) {
+							t.Fatalf("%q: %d / 10^%d to %d, without words %d / 10^%d to %d", b, d1, p1, n1, d2, p2, n2)
+						}
+					}
+				}
+			}
+		}
+	}
 }
 
 func TestReadOCC(t *testing.T) {
