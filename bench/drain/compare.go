@@ -185,6 +185,15 @@ func startEmulator(ctx context.Context, dir string) (addr string, stop func() er
 	}
 	cmd := exec.Command("gcloud", "beta", "emulators", "pubsub", "start", "--host-port="+addr, "--data-dir="+dir, "--project="+project)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", nil, err
+	}
+	said, err := os.Create(filepath.Join(dir, "emulator.log"))
+	if err != nil {
+		return "", nil, err
+	}
+	defer said.Close() // the emulator has its own
+	cmd.Stdout, cmd.Stderr = said, said
 	if err := cmd.Start(); err != nil {
 		return "", nil, fmt.Errorf("start the emulator: %w", err)
 	}
@@ -204,5 +213,6 @@ func startEmulator(ctx context.Context, dir string) (addr string, stop func() er
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
-	return "", nil, errors.Join(fmt.Errorf("the emulator does not answer at %s", addr), stop())
+	text, _ := os.ReadFile(said.Name())
+	return "", nil, errors.Join(fmt.Errorf("the emulator does not answer at %s: it said %q", addr, text), stop())
 }
