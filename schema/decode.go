@@ -144,9 +144,10 @@ func newKey(text string) key {
 
 // odd is not 0 where the key does not start as b does.
 func (k *key) odd(b *[keyRoom]byte) uint64 {
-	return binary.LittleEndian.Uint64(b[:])&k.masks[0] ^ k.words[0] |
-		binary.LittleEndian.Uint64(b[8:])&k.masks[1] ^ k.words[1] |
-		binary.LittleEndian.Uint64(b[16:])&k.masks[2] ^ k.words[2]
+	first := binary.LittleEndian.Uint64(b[:])&k.masks[0] ^ k.words[0]
+	second := binary.LittleEndian.Uint64(b[8:])&k.masks[1] ^ k.words[1]
+	third := binary.LittleEndian.Uint64(b[16:])&k.masks[2] ^ k.words[2]
+	return first | second | third // in one expression Go would take them from left to right
 }
 
 func newSlot(field int, f *Field, name string) slot {

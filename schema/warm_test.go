@@ -3,6 +3,7 @@ package schema
 import (
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -361,6 +362,44 @@ func TestRulesAtTheirLimits(t *testing.T) {
 		}
 		if got != tt.want {
 			t.Errorf("%s: %q, want %q (%+v)", text, got, tt.want, rejected)
+		}
+	}
+}
+
+// Any bit of a record that is wrong is met as by a decoder that never saw one like it:
+// what has been learned is a guess, which a name or a comma that is nearly right must
+// not pass.
+func TestEveryWrongBitIsMet(t *testing.T) {
+	dice := rand.New(rand.NewPCG(3, 4))
+	for _, tt := range []struct {
+		dataType string
+		text     string
+	}{
+		{"market_data", marketRecord(dice, 1)},
+		{"market_data", strings.ReplaceAll(strings.ReplaceAll(marketRecord(dice, 2), ", ", ","), ": ", ":")},
+		{"options_data", optionRecord(dice, 3)},
+	} {
+		def := definition(t, tt.dataType)
+		for _, level := range []Level{Strict, Standard, Lenient} {
+			warm, rows := def.NewDecoder(level), NewColumns(def)
+			for bit := range 8 * len(tt.text) {
+				if rejected := warm.Decode(message(tt.text), rows); len(rejected) > 0 && level != Strict {
+					t.Fatal(rejected[0].Explanation)
+				}
+				rows.Reset()
+				wrong := []byte(tt.text)
+				wrong[bit/8] ^= 1 << (bit % 8)
+				m := message(string(wrong))
+				got := told(warm.Decode(m, rows))
+				alone := NewColumns(def)
+				if want := told(def.NewDecoder(level).Decode(m, alone)); got != want {
+					t.Fatalf("%s\n%s\nby itself: %s", m.Data, got, want)
+				}
+				if diff := cmp.Diff(alone.AppendPacked(nil, 0, alone.Len()), rows.AppendPacked(nil, 0, rows.Len())); diff != "" {
+					t.Fatalf("%s: %s", m.Data, diff)
+				}
+				rows.Reset()
+			}
 		}
 	}
 }
