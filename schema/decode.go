@@ -241,14 +241,20 @@ func (d *Decoder) Decode(m *Message, rows *Columns) []Rejection {
 	d.coerced = d.coerced[:d.counted]
 	d.forgetNames()
 	var bad string
-	if len(m.Attributes) > 0 {
+	plain := len(m.Attributes) == 0
+	if plain {
+		d.id, d.published = appendMessageID(d.id[:0], m), m.PublishTime.UnixMicro()
+	} else {
 		d.attributes = readAttributes(m.Attributes)
+		d.id, d.published, bad = appendIdentity(d.id[:0], m, &d.attributes)
 	}
-	d.id, d.published, bad = appendIdentity(d.id[:0], m, &d.attributes)
 	for _, p := range d.program.published {
 		d.values[p.slot] = d.published + p.plus
 	}
-	form, ok := d.accept(bad)
+	form, ok := jsonDocument, true
+	if !plain || len(d.data) > MaxMessageBytes {
+		form, ok = d.accept(bad)
+	}
 	switch {
 	case ok && form == jsonDocument && !m.Only && len(d.data) > 0 && d.data[0] == '{': // what most are
 		d.objects(0)
@@ -258,7 +264,7 @@ func (d *Decoder) Decode(m *Message, rows *Columns) []Rejection {
 		d.reject(0, 0, len(d.data))
 	}
 	d.message, d.rows, d.data = nil, nil, nil
-	if len(m.Attributes) > 0 {
+	if !plain {
 		d.attributes = attributes{}
 	}
 	d.inflater.rest()

@@ -22,7 +22,7 @@ func Identity(m *Message) (id string, publishedAtMicros int64) {
 func appendIdentity(dst []byte, m *Message, a *attributes) (id []byte, at int64, bad string) {
 	at = m.PublishTime.UnixMicro()
 	if a.eventID == "" { // an empty one would make all such messages one
-		return append(append(dst, "m:"...), m.ID...), at, ""
+		return appendMessageID(dst, m), at, ""
 	}
 	id = append(append(dst, "e:"...), a.eventID...)
 	if !utf8.ValidString(a.eventID) {
@@ -37,6 +37,9 @@ func appendIdentity(dst []byte, m *Message, a *attributes) (id []byte, at int64,
 	}
 	return id, t.UnixMicro(), ""
 }
+
+// appendMessageID is appendIdentity of a message without attributes.
+func appendMessageID(dst []byte, m *Message) []byte { return append(append(dst, "m:"...), m.ID...) }
 
 // attributes are those of a message that decide anything.
 type attributes struct {

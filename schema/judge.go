@@ -9,11 +9,18 @@ func (d *Decoder) keepsRules() bool {
 		d.derive(&d.program.derived[i])
 	}
 	flags, set, values := int64(0), d.rows.set[0], (*[quickSlots]int64)(d.values)
-	for i := range d.program.quick {
-		t := &d.program.quick[i]
-		met := oneIf(values[t.left%quickSlots] > values[t.right%quickSlots])
-		missing := int64(t.needs &^ set)
-		flags |= t.bit & -met &^ ((missing | -missing) >> 63)
+	if d.program.quickNeeds&^set == 0 {
+		for i := range d.program.quick {
+			t := &d.program.quick[i]
+			flags |= t.bit & -oneIf(values[t.left%quickSlots] > values[t.right%quickSlots])
+		}
+	} else {
+		for i := range d.program.quick {
+			t := &d.program.quick[i]
+			met := oneIf(values[t.left%quickSlots] > values[t.right%quickSlots])
+			missing := int64(t.needs &^ set)
+			flags |= t.bit & -met &^ ((missing | -missing) >> 63)
+		}
 	}
 	for i := range d.program.slow {
 		if t := &d.program.slow[i]; d.rows.set.holds(&t.needs) && d.meets(t) {

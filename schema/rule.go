@@ -97,13 +97,14 @@ const (
 
 // A program is a definition's rules, compiled.
 type program struct {
-	tests     []test      // all, in their order
-	quick     []quickTest // of tests, those that are comparisons of integers
-	slow      []test      // the others
-	derived   []derived
-	constants []int64 // slots from len(fields): constants, and derived values' places
-	published []publishedSlot
-	eventBits [events]int64 // what to set in _flags
+	tests      []test      // all, in their order
+	quick      []quickTest // of tests, those that are comparisons of integers
+	quickNeeds uint64      // fields that any of quick needs
+	slow       []test      // the others
+	derived    []derived
+	constants  []int64 // slots from len(fields): constants, and derived values' places
+	published  []publishedSlot
+	eventBits  [events]int64 // what to set in _flags
 }
 
 // A publishedSlot holds the publish time plus some days.
@@ -220,6 +221,7 @@ func (p *program) sort(rules []Rule) {
 			q.bit = 1 << r.Bit
 		}
 		p.quick = append(p.quick, q)
+		p.quickNeeds |= q.needs
 	}
 }
 
