@@ -28,6 +28,8 @@ type load struct {
 
 	rows     map[string]map[string]string // data type, identity: every value but the publish time
 	letters  map[string]string            // data type, message id and index: reason
+	ids      map[string][]string          // data type and identity, or letter: the messages that bring it
+	seen     *witness                     // nil: our own broker, which delivers again
 	messages int
 	records  int
 	repeated int // messages that were sent again
@@ -47,7 +49,7 @@ func newLoad(t *testing.T, w *world) *load {
 		t.Fatal(err)
 	}
 	return &load{w: w, client: client, topics: map[string]*pubsub.Publisher{}, registry: registry, began: time.Now(),
-		rows: map[string]map[string]string{}, letters: map[string]string{}}
+		rows: map[string]map[string]string{}, letters: map[string]string{}, ids: map[string][]string{}}
 }
 
 // samplesOf are about n messages in the shapes of real publishers: singles and
@@ -114,9 +116,15 @@ func (l *load) expect(s *samples.Sample, id string) error {
 	if l.rows[s.DataType] == nil {
 		l.rows[s.DataType] = map[string]string{}
 	}
-	each(rows.Record(), func(identity, values string, _ time.Time) { l.rows[s.DataType][identity] = values })
+	each(rows.Record(), func(identity, values string, _ time.Time) {
+		l.rows[s.DataType][identity] = values
+		key := s.DataType + " " + identity
+		l.ids[key] = append(l.ids[key], id)
+	})
 	for _, r := range rejected {
-		l.letters[fmt.Sprintf("%s %s %d", s.DataType, id, r.Index)] = string(r.Reason)
+		key := fmt.Sprintf("%s %s %d", s.DataType, id, r.Index)
+		l.letters[key] = string(r.Reason)
+		l.ids[key] = append(l.ids[key], id)
 	}
 	l.messages++
 	l.records += s.Records
@@ -164,6 +172,7 @@ func each(rec arrow.RecordBatch, yield func(identity, values string, published t
 type verdict struct {
 	rows, letters                      int
 	lost, doubled, altered, unexpected int
+	waiting                            int // of the expected, those that nobody acked: the broker has them
 }
 
 func (v *verdict) bad() int { return v.lost + v.doubled + v.altered + v.unexpected }
@@ -226,7 +235,11 @@ func (l *load) checkRows(lake *ingest.Lake, dataType string, want map[string]str
 		t.Fatal(err)
 	}
 	for identity, values := range want {
-		if !seen[identity] {
+		switch {
+		case seen[identity]:
+		case l.seen.unacked(l.ids[dataType+" "+identity]):
+			v.waiting++
+		default:
 			v.lost++
 			complain("%s: %s is missing: %s", dataType, identity, values)
 		}
@@ -258,7 +271,11 @@ func (l *load) checkLetters(lake *ingest.Lake, v *verdict, complain func(string,
 		seen[key] = true
 	}
 	for key, reason := range l.letters {
-		if !seen[key] {
+		switch {
+		case seen[key]:
+		case l.seen.unacked(l.ids[key]), l.seen.letterUnacked(key):
+			v.waiting++
+		default:
 			v.lost++
 			complain("dead letter %s (%s) is missing", key, reason)
 		}

@@ -65,10 +65,15 @@ func newCrashLoop(t *testing.T, bucket string, k, n int) *crashLoop {
 	if bucket == "gcs" {
 		l.archive = "gs://e2e-archive"
 	}
+	var seen *witness
 	if *brokerAddr == "" {
 		l.durable = w.durableBroker(t)
+	} else {
+		seen, w.broker = witnessed(t, *brokerAddr)
+		w.env = append(w.env, "PUBSUB_EMULATOR_HOST="+w.broker)
 	}
 	l.load = newLoad(t, w)
+	l.load.seen = seen
 	l.mortals = []*mortal{l.ingestor(), l.compactor(), l.sweeper()}
 	return l
 }
@@ -282,8 +287,8 @@ func (l *crashLoop) report(total int, killed, took time.Duration) {
 	}
 	t.Logf("%d kills in %v, all in %v\n%s", total, killed.Round(time.Second), took.Round(time.Second), strings.Join(lines, "\n"))
 	v := l.load.check()
-	t.Logf("published %d messages (%d of them twice) with %d records; %d rows and %d dead letters expected; in the lake %d rows and %d dead letters: lost %d, doubled %d, altered %d, unexpected %d",
-		l.load.messages, l.load.repeated, l.load.records, l.expected(), len(l.load.letters), v.rows, v.letters, v.lost, v.doubled, v.altered, v.unexpected)
+	t.Logf("published %d messages (%d of them twice) with %d records; %d rows and %d dead letters expected; in the lake %d rows and %d dead letters: lost %d, doubled %d, altered %d, unexpected %d; never acked and still the broker's %d",
+		l.load.messages, l.load.repeated, l.load.records, l.expected(), len(l.load.letters), v.rows, v.letters, v.lost, v.doubled, v.altered, v.unexpected, v.waiting)
 	if v.bad() > 0 {
 		t.Errorf("the lake is not what was published")
 	}
