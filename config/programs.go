@@ -17,6 +17,15 @@ type IngestorSettings struct {
 	Log
 }
 
+// Held is what an ingestor means to hold, in bytes; 0: it cannot say. Google's client
+// holds what the memory budget does not count.
+func (s *IngestorSettings) Held() int64 {
+	if s.Receive == "client" {
+		return 0
+	}
+	return int64(s.MemoryBudget)
+}
+
 // Problems implements the check of Parse.
 func (s *IngestorSettings) Problems() []error {
 	all := append(s.Store.Problems(), s.Ingest.Problems()...)

@@ -106,7 +106,7 @@ func (d *drain) ingest(ctx context.Context, f *figure) error {
 	if _, err := config.Parse(&s, "ingestor", "", args, io.Discard); err != nil {
 		return err
 	}
-	memory.Limit(zap.NewNop(), int64(s.MemoryBudget))
+	memory.Limit(zap.NewNop(), s.Held())
 	lake, err := ingest.Open(ctx, ingest.ConfigOf(s.Store, zap.NewNop()))
 	if err != nil {
 		return err

@@ -56,7 +56,7 @@ func run(ctx context.Context, args []string, out, diagnostics io.Writer) error {
 		return err
 	}
 	defer t.ShutdownLogged(ctx)
-	memory.Limit(log, int64(s.MemoryBudget))
+	memory.Limit(log, s.Held())
 	lake, err := ingest.Open(ctx, ingest.ConfigOf(s.Store, log))
 	if err != nil {
 		return err

@@ -1,0 +1,20 @@
+package config
+
+import (
+	"io"
+	"testing"
+)
+
+// Google's client holds what the budget does not count: no limit may come from that.
+func TestWhatAnIngestorHolds(t *testing.T) {
+	for receive, want := range map[string]int64{"stream": 64 << 20, "client": 0} {
+		var s struct{ IngestorSettings }
+		args := []string{"--data-bucket", "file:///tmp/lake", "--project", "p", "--memory-budget", "64MiB", "--receive", receive}
+		if _, err := Parse(&s, "ingestor", "", args, io.Discard); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Held(); got != want {
+			t.Errorf("with --receive %s it holds %d bytes, want %d", receive, got, want)
+		}
+	}
+}
