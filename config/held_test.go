@@ -9,7 +9,7 @@ import (
 func TestWhatAnIngestorHolds(t *testing.T) {
 	for receive, want := range map[string]int64{"stream": 64 << 20, "client": 0} {
 		var s struct{ IngestorSettings }
-		args := []string{"--data-bucket", "file:///tmp/lake", "--project", "p", "--memory-budget", "64MiB", "--receive", receive}
+		args := []string{"--data-bucket", "file:///tmp/lake", "--project", "project-one", "--memory-budget", "64MiB", "--receive", receive}
 		if _, err := Parse(&s, "ingestor", "", args, io.Discard); err != nil {
 			t.Fatal(err)
 		}
