@@ -47,6 +47,13 @@ func (g *grouping) split(rows *schema.Columns) {
 	}
 }
 
+// forget gives back what a message of many days took: the next has few.
+func (g *grouping) forget() {
+	if len(g.days) > 64 {
+		*g = grouping{}
+	}
+}
+
 // find is the place of a day, a new one if need be.
 func (g *grouping) find(day int32) int32 {
 	n := int32(len(g.days))

@@ -150,6 +150,7 @@ func (b *Batcher) Add(ctx context.Context, rows *schema.Columns, payload int, r 
 			}
 		}
 	}
+	b.split.forget()
 	late := def != b.current
 	b.mu.Unlock()
 	b.emitAll(full)
