@@ -174,7 +174,9 @@ func BenchmarkEncodings(b *testing.B) {
 			size := 0
 			start := cpu()
 			for b.Loop() {
-				data, err := write(rec, market, Summary{}, tt.force)
+				e := newEncoder(&standardSizes)
+				e.force = tt.force
+				data, err := write(rec, market, Summary{}, e)
 				if err != nil {
 					b.Fatal(err)
 				}

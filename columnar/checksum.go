@@ -2,6 +2,7 @@ package columnar
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"hash/crc32"
@@ -17,15 +18,6 @@ const metaChecksums = "bb-crc32c"
 const sumDigits = 8
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-func putSum(dst, data []byte) {
-	hex.Encode(dst[:sumDigits], formatSum(data))
-}
-
-func formatSum(data []byte) []byte {
-	sum := crc32.Checksum(data, castagnoli)
-	return []byte{byte(sum >> 24), byte(sum >> 16), byte(sum >> 8), byte(sum)}
-}
 
 // checkSums checks the shape of the checksums. Metadata that was damaged so that
 // the key is no longer met where it belongs still has it somewhere.
@@ -59,12 +51,16 @@ func (m *footerMeta) verifySums(footer []byte) error {
 
 // verifyChunk checks the bytes of a column chunk, if the object carries checksums.
 func (m *footerMeta) verifyChunk(group, column int, data []byte) error {
+	return m.verifySum(group, column, crc32.Checksum(data, castagnoli))
+}
+
+func (m *footerMeta) verifySum(group, column int, sum uint32) error {
 	if m.sums == nil {
 		return nil
 	}
 	at := (group*len(m.columns) + column) * sumDigits
 	var got [sumDigits]byte
-	putSum(got[:], data)
+	hex.Encode(got[:], binary.BigEndian.AppendUint32(nil, sum))
 	if want := string(m.sums[at : at+sumDigits]); string(got[:]) != want {
 		return fmt.Errorf("checksum is %s, want %s: %w", got, want, ErrCorrupt)
 	}

@@ -9,9 +9,15 @@ import (
 // A setting is how the values of one chunk are written. The zero value is plain.
 type setting struct{ dictionary, delta bool }
 
-// sampleRows is how many values, spread over a chunk, tell whether a dictionary
-// is worth trying: at least every second of them must repeat another.
-const sampleRows = 2048
+// A dictionary is tried if, of sampleRows values spread over a chunk, one in
+// sampleRepeats repeats another: of a chunk's 131,072 values some 20,000 are then
+// distinct, beyond which a dictionary seldom pays.
+const (
+	sampleRows    = 2048
+	sampleRepeats = 20
+)
+
+func repeats(distinct, sampled int) bool { return distinct*sampleRepeats <= sampled*(sampleRepeats-1) }
 
 // dictionaryLimit is the size of the values in one chunk's dictionary beyond
 // which they are written plain: every reader has to hold the dictionary.
@@ -42,7 +48,7 @@ func (e *chunkEncoder) chooseWords(words []int64, f *schema.Field) setting {
 			best, size = setting{delta: true}, n
 		}
 	}
-	if e.repeated(words) {
+	if e.wordsRepeat(words) {
 		if n := e.wordCodes(words, size/width); n > 0 && n < size {
 			best = setting{dictionary: true}
 		}
@@ -50,8 +56,7 @@ func (e *chunkEncoder) chooseWords(words []int64, f *schema.Field) setting {
 	return best
 }
 
-// repeated tells whether, of a sample, at least every second value repeats one.
-func (e *chunkEncoder) repeated(words []int64) bool {
+func (e *chunkEncoder) wordsRepeat(words []int64) bool {
 	stride := max(1, len(words)/sampleRows)
 	e.numbers.reset()
 	sampled := 0
@@ -59,7 +64,7 @@ func (e *chunkEncoder) repeated(words []int64) bool {
 		e.numbers.code(words[i])
 		sampled++
 	}
-	return e.numbers.len()*2 <= sampled
+	return repeats(e.numbers.len(), sampled)
 }
 
 // wordCodes makes a dictionary, and gives the size of it and its codes; 0, if it
@@ -88,11 +93,21 @@ func (e *chunkEncoder) wordCodes(words []int64, limit int) int {
 // chooseTexts tells whether strings get a dictionary. If so, e.entries has its
 // values, each once, in order of first occurrence, and e.codes the rows' codes.
 func (e *chunkEncoder) chooseTexts(v *vector, f *schema.Field) bool {
-	wanted := e.force != nil && e.force(f).dictionary || e.force == nil && repeats(v)
-	return wanted && e.textCodes(v)
+	if e.force != nil {
+		return e.force(f).dictionary && e.textCodes(v)
+	}
+	if !textsRepeat(v) || !e.textCodes(v) {
+		return false
+	}
+	plain := 0
+	for i := range v.n {
+		plain += 4 + len(v.at(i))
+	}
+	coded := len(e.entries.data) + 4*e.entries.len() + v.n*int(codeWidth(e.entries.len()))/8
+	return coded < plain/4*3 // plain texts shrink more when they are compressed
 }
 
-func repeats(v *vector) bool {
+func textsRepeat(v *vector) bool {
 	stride := max(1, v.n/sampleRows)
 	seen := make(map[string]struct{}, 64)
 	sampled := 0
@@ -102,7 +117,7 @@ func repeats(v *vector) bool {
 			sampled++
 		}
 	}
-	return sampled > 0 && len(seen)*2 <= sampled
+	return sampled > 0 && repeats(len(seen), sampled)
 }
 
 func (e *chunkEncoder) textCodes(v *vector) bool {

@@ -12,14 +12,6 @@ import (
 	"github.com/buffetbot/ingest/schema"
 )
 
-// How a column chunk is cut into pages. A page is what a merge holds of each
-// column of each input, so pages are small; eight thousand rows still drown the
-// thirty bytes of a page's header.
-const (
-	pageRows  = 8 << 10
-	pageBytes = 256 << 10 // of texts: the row that reaches it is the page's last
-)
-
 // An encodedChunk is one column of one row group as it stands in a file.
 type encodedChunk struct {
 	data     []byte // pages with their headers
@@ -46,12 +38,19 @@ type chunkEncoder struct {
 	strings map[string]int32
 	entries texts
 
+	sizes *sizes
 	force func(f *schema.Field) setting // for benchmarks: what to write instead of what is chosen
 }
 
 // encoders are kept from object to object: their buffers are most of what encoding
 // a small one allocates.
 var encoders = sync.Pool{New: func() any { return &chunkEncoder{} }}
+
+func newEncoder(s *sizes) *chunkEncoder {
+	e := encoders.Get().(*chunkEncoder)
+	e.sizes, e.force = s, nil
+	return e
+}
 
 // encode makes the chunk of a vector. Its bytes are a function of the values.
 // The chunk's data is valid until the next call.
@@ -101,8 +100,8 @@ func (p *chunkPlan) fixed() {
 		p.c.encoding = encDelta
 	}
 	at := 0
-	for from := 0; from < p.v.n; from += pageRows {
-		to := min(from+pageRows, p.v.n)
+	for from := 0; from < p.v.n; from += e.sizes.pageRows {
+		to := min(from+e.sizes.pageRows, p.v.n)
 		p.page(from, to, func(n int) {
 			switch values := words[at : at+n]; {
 			case s.dictionary:
@@ -132,9 +131,9 @@ func (p *chunkPlan) texts() {
 		})
 	}
 	for from := 0; from < p.v.n; {
-		to := min(from+pageRows, p.v.n)
+		to := min(from+e.sizes.pageRows, p.v.n)
 		if !dictionary {
-			to = p.v.upTo(from, to, pageBytes)
+			to = p.v.upTo(from, to, e.sizes.pageTexts)
 		}
 		p.page(from, to, func(int) {
 			if dictionary {

@@ -134,6 +134,7 @@ func (p *page) coded() bool { return p.encoding == encPlainDict || p.encoding ==
 // plainStrings appends count length-prefixed values to the dictionary.
 func (b *columnBuilder) plainStrings(body []byte, count int) (first int32, err error) {
 	first = int32(len(b.values.offsets) - 1)
+	b.values.room(count, len(body)-4*count)
 	for range count {
 		if len(body) < 4 {
 			return 0, errShort

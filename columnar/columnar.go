@@ -41,7 +41,8 @@ var (
 	// ErrRecord: a record batch is not one of the definition.
 	ErrRecord = errors.New("record does not fit the definition")
 
-	// ErrUnsorted: Encode was handed rows that are not in the order of Sort.
+	// ErrUnsorted: Encode was handed rows, or a Union a file, not in the order of
+	// Sort.
 	ErrUnsorted = errors.New("rows are not sorted")
 )
 

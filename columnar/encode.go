@@ -25,7 +25,7 @@ func Encode(rec arrow.RecordBatch, def *schema.Definition) ([]byte, Summary, err
 		return nil, Summary{}, fmt.Errorf("encode %d rows of %s: %w", k.n, def.Name, ErrUnsorted)
 	}
 	s := summarize(k, def)
-	data, err := write(rec, def, s, nil)
+	data, err := write(rec, def, s, newEncoder(&standardSizes))
 	if err != nil {
 		return nil, Summary{}, fmt.Errorf("encode %d rows of %s: %w", k.n, def.Name, err)
 	}
@@ -46,7 +46,8 @@ func summarize(k *keyed, def *schema.Definition) Summary {
 	return s
 }
 
-func write(rec arrow.RecordBatch, def *schema.Definition, s Summary, force func(*schema.Field) setting) ([]byte, error) {
+func write(rec arrow.RecordBatch, def *schema.Definition, s Summary, e *chunkEncoder) ([]byte, error) {
+	defer encoders.Put(e)
 	columns := make([]vector, len(def.Fields))
 	for i := range columns {
 		var err error
@@ -59,11 +60,8 @@ func write(rec arrow.RecordBatch, def *schema.Definition, s Summary, force func(
 	if err != nil {
 		return nil, err
 	}
-	e := encoders.Get().(*chunkEncoder)
-	defer encoders.Put(e)
-	e.force = force
 	for from := 0; from < int(rec.NumRows()); {
-		to := groupEnd(columns, from, int(rec.NumRows()))
+		to := e.sizes.groupEnd(columns, from, int(rec.NumRows()))
 		w.begin(to - from)
 		for i := range columns {
 			part := columns[i].slice(from, to)

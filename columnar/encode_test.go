@@ -228,7 +228,7 @@ func TestHighlyDistinctStringsArePlain(t *testing.T) {
 	rec := record(everyKind, someRows(random(13), 4000, 0)...)
 	chosen := func(column int) bool {
 		v := must(vectorOf(rec.Column(column), &everyKind.Fields[column]))
-		return repeats(&v)
+		return newEncoder(&standardSizes).chooseTexts(&v, &everyKind.Fields[column])
 	}
 	if !chosen(0) || chosen(everyKind.Own) {
 		t.Error("want symbols in a dictionary and ids plain")

@@ -104,6 +104,9 @@ func (f *File) open(tail []byte, size int64) error {
 	}
 	end := len(tail) - tailLength
 	footer := tail[end-int(n) : end]
+	if f.data == nil { // what is kept of it must not keep the rest
+		footer = slices.Clone(footer)
+	}
 	if f.meta, err = parseFooter(footer, size-int64(tailLength)-n); err == nil {
 		err = f.meta.verifySums(footer)
 	}

@@ -52,12 +52,13 @@ const (
 
 // footerMeta is a file's metadata.
 type footerMeta struct {
-	rows    int64
-	columns []columnMeta
-	groups  []groupMeta
-	kv      map[string]string
-	sums    []byte // value of metaChecksums, aliasing the footer's bytes …
-	sumsAt  int    // … from this one on
+	rows      int64
+	columns   []columnMeta
+	groups    []groupMeta
+	kv        map[string]string
+	createdBy string
+	sums      []byte // value of metaChecksums, aliasing the footer's bytes …
+	sumsAt    int    // … from this one on
 }
 
 // columnMeta is a leaf of the schema. Kind is 0 where no kind of ours fits.
@@ -105,6 +106,8 @@ func parseFooter(b []byte, body int64) (*footerMeta, error) {
 			r.list(thriftStruct, func() { m.groups = append(m.groups, readGroup(r)) })
 		case id == 5 && typ == thriftList:
 			r.list(thriftStruct, func() { m.keyValue(r) })
+		case id == 6 && typ == thriftBinary:
+			m.createdBy = string(r.bytes())
 		default:
 			return false
 		}

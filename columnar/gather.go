@@ -3,6 +3,7 @@ package columnar
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -274,6 +275,16 @@ type dictionaryBuilder struct {
 	data    []byte
 	codes   map[string]int32 // nil where values are appended unseen
 	over    bool
+}
+
+// room makes room for n values of so many bytes, as the bytes promise that are to
+// be decoded.
+func (b *dictionaryBuilder) room(n, bytes int) {
+	if bytes < 0 {
+		return // they lie
+	}
+	b.offsets = slices.Grow(b.offsets, min(n, bytes+n))
+	b.data = slices.Grow(b.data, bytes)
 }
 
 // full says whether a value did not fit 32-bit offsets.

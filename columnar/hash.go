@@ -104,11 +104,11 @@ func (h *cellHasher) column(arr arrow.Array, rows []SetHash) {
 	case *array.Date32:
 		addWords(h, a, a.Date32Values(), rows, func(v arrow.Date32) uint64 { return uint64(int64(v)) })
 	case *array.Int64:
-		h.words(a, arrow.Uint64Traits.CastFromBytes(arrow.Int64Traits.CastToBytes(a.Int64Values())), 1, rows)
+		h.wordsOf(a, arrow.Uint64Traits.CastFromBytes(arrow.Int64Traits.CastToBytes(a.Int64Values())), 1, rows)
 	case *array.Timestamp:
-		h.words(a, arrow.Uint64Traits.CastFromBytes(arrow.TimestampTraits.CastToBytes(a.TimestampValues())), 1, rows)
+		h.wordsOf(a, arrow.Uint64Traits.CastFromBytes(arrow.TimestampTraits.CastToBytes(a.TimestampValues())), 1, rows)
 	case *array.Decimal128: // precision <= 18: the low word says it all
-		h.words(a, arrow.Uint64Traits.CastFromBytes(arrow.Decimal128Traits.CastToBytes(decimalsOf(a))), 2, rows)
+		h.wordsOf(a, arrow.Uint64Traits.CastFromBytes(arrow.Decimal128Traits.CastToBytes(decimalsOf(a))), 2, rows)
 	case *array.Float64:
 		addWords(h, a, a.Float64Values(), rows, canonicalBits)
 	default:
@@ -120,8 +120,8 @@ func decimalsOf(a *array.Decimal128) []decimal128.Num {
 	return slicesOf([]arrow.Array{a}, arrow.Decimal128Traits.CastFromBytes)[0]
 }
 
-// words adds the cells of every step-th word.
-func (h *cellHasher) words(arr arrow.Array, words []uint64, step int, rows []SetHash) {
+// wordsOf adds the cells of every step-th word.
+func (h *cellHasher) wordsOf(arr arrow.Array, words []uint64, step int, rows []SetHash) {
 	seed, nulls := h.seed, arr.NullN() > 0
 	for i := range rows {
 		if nulls && arr.IsNull(i) {
@@ -162,6 +162,9 @@ func addWords[T any](h *cellHasher, arr arrow.Array, values []T, rows []SetHash,
 		rows[i] = rows[i].Add(h.word(word(v)))
 	}
 }
+
+// canonicalWord is canonicalBits of a float's bits.
+func canonicalWord(w int64) uint64 { return canonicalBits(math.Float64frombits(uint64(w))) }
 
 // canonicalBits gives equal floats one word: both zeros, and every NaN.
 func canonicalBits(f float64) uint64 {

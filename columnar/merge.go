@@ -22,10 +22,8 @@ type Dropped struct {
 // identity the first in order. Inputs should be sorted; one that is not is sorted
 // first. The sum of the inputs' hashes is the hash of merged plus dropped.Hash.
 //
-// All inputs are in memory, and so is the result. A merge that streams keeps
-// merger and its runs, refills a keyed of one row group at a time where advance
-// meets the end of an input, and gathers what runs it has whenever a row group's
-// worth is there; symbols are then ranked from the row groups' dictionaries.
+// All inputs are in memory, and so is the result: a Union does the same in bounded
+// memory.
 func Merge(inputs []arrow.RecordBatch, def *schema.Definition) (merged arrow.RecordBatch, dropped Dropped, err error) {
 	recs, keys, err := mergeInputs(inputs, def)
 	if err != nil {
@@ -103,13 +101,17 @@ func weigh(recs []arrow.RecordBatch, m *merger, def *schema.Definition) (Dropped
 func hashTold(rec arrow.RecordBatch, def *schema.Definition) []SetHash {
 	var fields []arrow.Field
 	var columns []arrow.Array
-	published := func(d schema.Default) bool { return d.Source == schema.FromPublishTime }
 	for i := range def.Fields[:def.Own] {
-		if !slices.ContainsFunc(def.Fields[i].Defaults, published) {
+		if told(&def.Fields[i]) {
 			fields, columns = append(fields, rec.Schema().Field(i)), append(columns, rec.Column(i))
 		}
 	}
 	return RowHashes(array.NewRecordBatch(arrow.NewSchema(fields, nil), columns, rec.NumRows()), nil)
+}
+
+// told says whether a field of the definition's own is always a publisher's.
+func told(f *schema.Field) bool {
+	return !slices.ContainsFunc(f.Defaults, func(d schema.Default) bool { return d.Source == schema.FromPublishTime })
 }
 
 // A merger merges sorted inputs by a tree of losers: each inner node holds the

@@ -1,5 +1,10 @@
 package columnar
 
+import (
+	"encoding/hex"
+	"hash/crc32"
+)
+
 // setSums fills in the checksums of the finished object.
 func setSums(object []byte) error {
 	n, err := footerLength(object[max(0, len(object)-tailLength):], int64(len(object)))
@@ -24,4 +29,13 @@ func setSums(object []byte) error {
 	}
 	putSum(sums, footer)
 	return nil
+}
+
+func putSum(dst, data []byte) {
+	hex.Encode(dst[:sumDigits], formatSum(data))
+}
+
+func formatSum(data []byte) []byte {
+	sum := crc32.Checksum(data, castagnoli)
+	return []byte{byte(sum >> 24), byte(sum >> 16), byte(sum >> 8), byte(sum)}
 }

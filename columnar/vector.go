@@ -39,6 +39,12 @@ func (t *texts) reset() {
 	t.ends, t.data = append(t.ends[:0], 0), t.data[:0]
 }
 
+// room makes empty texts ready for n values of so many bytes.
+func (t *texts) room(n, bytes int) {
+	t.ends, t.data = growTo(t.ends, n+1)[:0], growTo(t.data, bytes)[:0]
+	t.ends = append(t.ends, 0)
+}
+
 func (t *texts) add(v []byte) {
 	t.data = append(t.data, v...)
 	t.ends = append(t.ends, int32(len(t.data)))
@@ -164,36 +170,42 @@ func (v *vector) upTo(from, to, bytes int) int {
 	return to
 }
 
-// groupTexts is the size of the texts of one column at which a row group is full,
-// however few its rows: a row group has to fit into memory.
-const groupTexts = 32 << 20
+// Sizes are where row groups and pages end.
+type sizes struct {
+	groupRows  int
+	groupTexts int // bytes of one column's texts: the row that reaches them is the group's last, which has to fit into memory
+	pageRows   int // a page is what a merge holds of each column of each input; eight thousand rows still drown a page's header
+	pageTexts  int
+}
+
+var standardSizes = sizes{groupRows: RowGroupRows, groupTexts: 32 << 20, pageRows: 8 << 10, pageTexts: 256 << 10}
 
 // groupEnd is the end of the row group that begins at from.
-func groupEnd(columns []vector, from, rows int) int {
-	to := min(from+RowGroupRows, rows)
+func (s *sizes) groupEnd(columns []vector, from, rows int) int {
+	to := min(from+s.groupRows, rows)
 	for i := range columns {
-		to = columns[i].textsUpTo(from, to)
+		to = s.textsUpTo(&columns[i], from, to)
 	}
 	return to
 }
 
 // textsUpTo is the end of the rows from from whose texts fill a row group, at
 // most to. Long texts are looked for only where there may be some.
-func (v *vector) textsUpTo(from, to int) int {
+func (s *sizes) textsUpTo(v *vector, from, to int) int {
 	longest := 0
 	for i := range v.text.len() {
 		longest = max(longest, len(v.text.at(i)))
 	}
-	if longest*(to-from) < groupTexts {
+	if longest*(to-from) < s.groupTexts {
 		return to
 	}
-	return v.upTo(from, to, groupTexts)
+	return v.upTo(from, to, s.groupTexts)
 }
 
-// growTo gives s room for n values.
+// growTo gives s room for n values, without keeping those it has.
 func growTo[T any](s []T, n int) []T {
 	if cap(s) < n {
-		return make([]T, 0, n+n/4)
+		return make([]T, 0, n+min(n/4, 1024)) // of small ones the next is often a little larger
 	}
 	return s
 }

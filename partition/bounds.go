@@ -2,7 +2,6 @@ package partition
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -15,6 +14,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 
+	"github.com/buffetbot/ingest/columnar"
 	"github.com/buffetbot/ingest/schema"
 )
 
@@ -25,14 +25,23 @@ const (
 
 // StatsOf are the statistics of the rows of a record of the definition.
 func StatsOf(rec arrow.RecordBatch, def *schema.Definition) Stats {
-	s := newStats(rec.NumRows())
+	ranges, err := columnar.Ranges(rec, def)
+	if err != nil {
+		return newStats(rec.NumRows()) // no bounds are true bounds
+	}
+	return RangeStats(ranges, rec.NumRows(), def)
+}
+
+// RangeStats are the statistics of rows whose columns have the ranges.
+func RangeStats(ranges []columnar.Range, rows int64, def *schema.Definition) Stats {
+	s := newStats(rows)
 	for i := range def.Fields {
-		f, column := &def.Fields[i], rec.Column(i)
-		s.NullCount[f.Name] = int64(column.NullN())
-		if column.NullN() == column.Len() || skipsBounds(f.Kind) {
+		f, r := &def.Fields[i], &ranges[i]
+		s.NullCount[f.Name] = r.Nulls
+		if r.Min == nil || r.Max == nil || skipsBounds(f.Kind) {
 			continue
 		}
-		low, high := boundsOf(f, column)
+		low, high := boundsOf(f, r)
 		if low != nil {
 			s.Min[f.Name] = low
 		}
@@ -45,44 +54,24 @@ func StatsOf(rec arrow.RecordBatch, def *schema.Definition) Stats {
 
 // boundsOf are the bounds of a column that has a value; nil where there is none
 // that every engine would read as one.
-func boundsOf(f *schema.Field, column arrow.Array) (low, high any) {
-	switch a := column.(type) {
-	case *array.Dictionary:
-		lo, hi := stringRange(a)
-		return stringMin(lo), stringMax(hi)
-	case *array.Int32:
-		lo, hi := valueRange(a, a.Int32Values())
-		return integer(int64(lo)), integer(int64(hi))
-	case *array.Int64:
-		lo, hi := valueRange(a, a.Int64Values())
-		return integer(lo), integer(hi)
-	case *array.Float64:
-		return floatBounds(a)
-	case *array.Decimal128:
-		lo, hi := decimalRange(a)
-		return decimalBound(lo, f, false), decimalBound(hi, f, true)
-	case *array.Timestamp:
-		lo, hi := valueRange(a, a.TimestampValues())
-		return instant(int64(lo), false), instant(int64(hi), true)
-	case *array.Date32:
-		lo, hi := valueRange(a, a.Date32Values())
-		return date(int32(lo)), date(int32(hi))
+func boundsOf(f *schema.Field, r *columnar.Range) (low, high any) {
+	switch lo := r.Min.(type) {
+	case string:
+		return stringMin(lo), stringMax(r.Max.(string))
+	case int32:
+		return integer(int64(lo)), integer(int64(r.Max.(int32)))
+	case int64:
+		return integer(lo), integer(r.Max.(int64))
+	case float64:
+		return float(lo), float(r.Max.(float64))
+	case columnar.Decimal:
+		return decimalBound(lo.Unscaled, f, false), decimalBound(r.Max.(columnar.Decimal).Unscaled, f, true)
+	case arrow.Timestamp:
+		return instant(int64(lo), false), instant(int64(r.Max.(arrow.Timestamp)), true)
+	case arrow.Date32:
+		return date(int32(lo)), date(int32(r.Max.(arrow.Date32)))
 	}
 	return nil, nil
-}
-
-func valueRange[T cmp.Ordered](a arrow.Array, values []T) (lo, hi T) {
-	first := true
-	for i, v := range values {
-		switch {
-		case a.IsNull(i):
-		case first:
-			lo, hi, first = v, v, false
-		default:
-			lo, hi = min(lo, v), max(hi, v)
-		}
-	}
-	return lo, hi
 }
 
 // stringRange looks at the values in use: a dictionary may hold others.
@@ -134,20 +123,19 @@ func cutString(s string) string {
 }
 
 // stringMin cuts: what is cut comes before what was.
-func stringMin(b []byte) any {
-	if !utf8.Valid(b) {
+func stringMin(s string) any {
+	if !utf8.ValidString(s) {
 		return nil
 	}
-	return cutString(string(b))
+	return cutString(s)
 }
 
 // stringMax cuts, and raises what it cut: the last character that has a next one
 // becomes that one.
-func stringMax(b []byte) any {
-	if !utf8.Valid(b) {
+func stringMax(s string) any {
+	if !utf8.ValidString(s) {
 		return nil
 	}
-	s := string(b)
 	short := cutString(s)
 	if short == s {
 		return s
@@ -179,25 +167,7 @@ func integer(v int64) any {
 	return json.Number(strconv.FormatInt(v, 10))
 }
 
-// floatBounds: a NaN is beyond any bound in some engines and nowhere in others;
-// infinities are no JSON. A zero is written as the zero farther out, because in
-// the rows it may be either.
-func floatBounds(a *array.Float64) (low, high any) {
-	for i, v := range a.Float64Values() {
-		if math.IsNaN(v) && a.IsValid(i) {
-			return nil, nil
-		}
-	}
-	lo, hi := valueRange(a, a.Float64Values())
-	if lo == 0 {
-		lo = math.Copysign(0, -1)
-	}
-	if hi == 0 {
-		hi = 0
-	}
-	return float(lo), float(hi)
-}
-
+// float writes a bound. Infinities are no JSON.
 func float(v float64) any {
 	if math.IsInf(v, 0) {
 		return nil
@@ -207,21 +177,6 @@ func float(v float64) any {
 		s += ".0"
 	}
 	return json.Number(s)
-}
-
-func decimalRange(a *array.Decimal128) (lo, hi int64) {
-	first := true
-	for i := range a.Len() {
-		if a.IsNull(i) {
-			continue
-		}
-		v := int64(a.Value(i).LowBits()) // precision is at most 18
-		if first {
-			lo, hi, first = v, v, false
-		}
-		lo, hi = min(lo, v), max(hi, v)
-	}
-	return lo, hi
 }
 
 // decimalBound is the value itself where every engine reads it as it is. Otherwise

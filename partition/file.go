@@ -54,17 +54,28 @@ func (f File) PlannedOn(version int64) (File, error) {
 // of rec, which are sorted and not none. Duplicates and Modified are left to the
 // caller.
 func Describe(name ProcessedName, data []byte, sum columnar.Summary, rec arrow.RecordBatch, def *schema.Definition) File {
-	first, last := symbolsOf(rec, def)
+	f := describe(name, sum, StatsOf(rec, def))
+	f.Size, f.CRC32C = int64(len(data)), objstore.Checksum(data)
+	f.First, f.Last = symbolsOf(rec, def)
+	return f
+}
+
+// DescribeWritten is the File of an object that a union wrote, whose bytes have a
+// checksum. Duplicates and Modified are left to the caller.
+func DescribeWritten(name ProcessedName, w columnar.Written, crc uint32, def *schema.Definition) File {
+	f := describe(name, w.Summary, RangeStats(w.Columns, w.Rows, def))
+	f.Size, f.CRC32C = w.Bytes, crc
+	f.First, f.Last = w.First, w.Last
+	return f
+}
+
+func describe(name ProcessedName, sum columnar.Summary, stats Stats) File {
 	return File{
 		Path:          name.Path(),
 		Key:           name.Key,
-		Size:          int64(len(data)),
 		Rows:          sum.Rows,
-		Stats:         StatsOf(rec, def).JSON(),
-		CRC32C:        objstore.Checksum(data),
+		Stats:         stats.JSON(),
 		Hash:          sum.Hash,
-		First:         first,
-		Last:          last,
 		FirstEvent:    sum.First,
 		LastEvent:     sum.Last,
 		SchemaVersion: sum.SchemaVersion,
