@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
 
 	"github.com/buffetbot/ingest/columnar"
 	"github.com/buffetbot/ingest/objstore"
@@ -206,4 +207,54 @@ func Identities(rec arrow.RecordBatch, def *schema.Definition) []string {
 		ids[row] = b.String()
 	}
 	return ids
+}
+
+// decode turns an object's bytes into rows, and checks them against what the
+// object says of itself.
+func decode(ctx context.Context, name string, data []byte, def *schema.Definition, day partition.Day) (arrow.RecordBatch, total, error) {
+	f, err := columnar.OpenBytes(name, data)
+	if err != nil {
+		return nil, total{}, err
+	}
+	says, err := f.Summary()
+	if err == nil {
+		err = understood(says, def)
+	}
+	if err != nil {
+		return nil, total{}, err
+	}
+	rec, err := f.Read(ctx, def, nil, nil)
+	if err != nil {
+		return nil, total{}, err
+	}
+	var holds total
+	for _, h := range columnar.RowHashes(rec, nil) {
+		holds.add(total{1, h})
+	}
+	if want := (total{says.Rows, says.Hash}); holds != want {
+		return nil, total{}, fmt.Errorf("%s: its footer says %s, it holds %s", name, want, holds)
+	}
+	return rec, holds, inDay(rec, def, day)
+}
+
+// inDay makes sure that every row is one of the partition: a reader who asks for
+// its true day would never find it here.
+func inDay(rec arrow.RecordBatch, def *schema.Definition, day partition.Day) error {
+	column := rec.Column(def.TimeField)
+	for i := range column.Len() {
+		if column.IsNull(i) {
+			return fmt.Errorf("row %d has no %s", i, def.Fields[def.TimeField].Name)
+		}
+		var at partition.Day
+		switch c := column.(type) {
+		case *array.Timestamp:
+			at = partition.DayOf(int64(c.Value(i)))
+		case *array.Date32:
+			at = partition.Day(c.Value(i))
+		}
+		if at != day {
+			return fmt.Errorf("row %d is of %s, not of %s", i, at, day)
+		}
+	}
+	return nil
 }

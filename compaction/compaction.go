@@ -64,8 +64,9 @@ type Options struct {
 	MaxCommitRawFiles int   // DefaultMaxCommitRawFiles: each is a line of the log
 	MaxCommitBytes    int64 // of objects read; DefaultMaxCommitBytes
 
-	MemoryBudget int64 // estimated bytes of the partitions worked on at once; a larger one is worked on alone; DefaultMemoryBudget
-	Workers      int   // partitions worked on at once; DefaultWorkers
+	MemoryBudget int64  // bytes that the partitions worked on at once take, about; a large one is worked on alone, in as many steps as that needs; DefaultMemoryBudget
+	Workers      int    // partitions worked on at once; DefaultWorkers
+	TempDir      string // for copies of inputs and outputs that memory does not hold, on a disk; empty: the system's
 
 	RetryAfter time.Duration // the first pause before an unreadable raw object is tried again; 0: every run tries
 

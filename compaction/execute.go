@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/sourcegraph/conc/panics"
 	"github.com/sourcegraph/conc/pool"
 	"golang.org/x/sync/semaphore"
@@ -17,29 +16,21 @@ import (
 	"github.com/buffetbot/ingest/schema"
 )
 
-// Memory that a group takes while it is worked on, estimated.
+// Memory that a small group takes while it is worked on, estimated. A large one
+// takes the whole budget, and makes do with it.
 const (
-	copies      = 3  // of every row: as input, as output, and read back
-	inflated    = 4  // text and binary values, as a multiple of the bytes stored
-	leastPerRow = 24 // bytes stored, where the number of rows is not known
+	copies      = 3       // of every row: as pages, in a column, and encoded
+	leastPerRow = 24      // bytes stored, where the number of rows is not known
+	leastMemory = 4 << 20 // buffers, whatever the rows
 )
 
 func memory(c Cost, def *schema.Definition) int64 {
 	rows := c.RawRows + c.LiveRows + c.Untold/leastPerRow
-	return copies*rows*width(def) + inflated*c.bytes()
+	return leastMemory + copies*rows*width(def) + c.bytes()
 }
 
 // width is the bytes of a row in columns, long values apart.
-func width(def *schema.Definition) int64 {
-	bytes := int64(0)
-	for _, f := range def.Fields {
-		bytes += 8
-		if f.Kind == schema.Decimal {
-			bytes += 8
-		}
-	}
-	return bytes
-}
+func width(def *schema.Definition) int64 { return 8 * int64(len(def.Fields)) }
 
 // A result is what a group comes to: its share of a commit.
 type result struct {
@@ -71,7 +62,7 @@ func (j *job) execute(ctx context.Context, groups []Group, done *int) []result {
 		}
 		p.Go(func() {
 			defer budget.Release(need)
-			finish(i, j.merge(ctx, g))
+			finish(i, j.merge(ctx, g, need))
 		})
 	}
 	p.Wait()
@@ -84,15 +75,20 @@ func failed(g Group, err error) result {
 	return r
 }
 
-// merge does everything about a group but its commit.
-func (j *job) merge(ctx context.Context, g Group) result {
+// merge does everything about a group but its commit, in about so many bytes of
+// memory.
+func (j *job) merge(ctx context.Context, g Group, need int64) result {
 	ctx, done := j.step(ctx, "merge", g.Key.String())
-	m := merge{job: j, group: g, result: result{report: reportOf(g)}}
+	m := merge{job: j, group: g, need: need, result: result{report: reportOf(g)}}
+	m.scratch = newScratch(j.o.TempDir, inMemory(need))
 	var err error
 	if caught := panics.Try(func() { err = m.run(ctx) }); caught != nil {
 		err = fmt.Errorf("merge %s: %w", g.Key, caught.AsError())
 	}
-	if err != nil {
+	if errors.Is(err, errNothingRaw) {
+		m.result.report.Outcome, err = Skipped, nil
+	}
+	if err = errors.Join(err, m.scratch.close()); err != nil {
 		m.result.fail(err)
 	}
 	done(err)
@@ -102,82 +98,37 @@ func (j *job) merge(ctx context.Context, g Group) result {
 // A merge is the work on one group.
 type merge struct {
 	*job
-	group  Group
-	inputs []input // raw, then live
-	result result
+	group   Group
+	need    int64
+	scratch *scratch
+	inputs  []input // raw, then live
+	result  result
 }
 
 func (m *merge) run(ctx context.Context) error {
-	if err := m.readRaw(ctx); err != nil {
+	if err := m.fetchRaw(ctx); err != nil {
 		return err
 	}
 	if len(m.inputs) == 0 && len(m.group.Raw) > 0 {
-		m.result.report.Outcome = Skipped
-		return nil
+		return errNothingRaw
 	}
-	m.narrow()
-	if err := m.readLive(ctx); err != nil {
+	if err := m.narrow(ctx); err != nil {
 		return err
 	}
-	merged, dropped, err := m.union()
+	if err := m.fetchLive(ctx); err != nil {
+		return err
+	}
+	merged, err := m.union(ctx)
 	if err != nil {
 		return err
 	}
 	r := &m.result.report
-	r.RowsOut, r.Duplicates, r.Conflicts = merged.rec.NumRows(), dropped.Rows, dropped.Conflicts
+	r.RowsOut, r.Duplicates, r.Conflicts = merged.Rows, merged.dropped.Rows, merged.dropped.Conflicts
 	if len(m.group.Raw) > 0 && m.unchanged(merged) {
-		m.keepAll(dropped.Rows)
+		m.keepAll(merged.dropped.Rows)
 		return nil
 	}
-	return m.replace(ctx, merged, dropped.Rows)
-}
-
-// rows are a record with the hash of each row.
-type rows struct {
-	rec    arrow.RecordBatch
-	hashes []columnar.SetHash
-}
-
-func rowsOf(rec arrow.RecordBatch) rows {
-	return rows{rec, columnar.RowHashes(rec, make([]columnar.SetHash, 0, rec.NumRows()))}
-}
-
-func (r rows) slice(from, to int) rows {
-	return rows{r.rec.NewSlice(int64(from), int64(to)), r.hashes[from:to]}
-}
-
-func (r rows) total() total {
-	t := total{Rows: r.rec.NumRows()}
-	for _, h := range r.hashes {
-		t.Hash = t.Hash.Add(h)
-	}
-	return t
-}
-
-// union merges the inputs, and makes sure that every row of them is in the
-// output or has been dropped for one that is.
-func (m *merge) union() (rows, columnar.Dropped, error) {
-	recs := make([]arrow.RecordBatch, len(m.inputs))
-	var in total
-	for i := range m.inputs {
-		recs[i] = m.inputs[i].rec
-		m.inputs[i].rec = nil
-		in.add(m.inputs[i].total)
-	}
-	rec, dropped, err := columnar.Merge(recs, m.def)
-	if err != nil {
-		return rows{}, dropped, fmt.Errorf("merge %s: %w", m.group.Key, err)
-	}
-	if rec, err = columnar.Supersede(rec, m.def); err != nil {
-		return rows{}, dropped, fmt.Errorf("merge %s: %w", m.group.Key, err)
-	}
-	merged := rowsOf(rec)
-	out := merged.total()
-	out.add(total{dropped.Rows, dropped.Hash})
-	if in != out {
-		return rows{}, dropped, &ConservationError{Key: m.group.Key, In: in, Out: out, Inputs: m.names()}
-	}
-	return merged, dropped, nil
+	return m.replace(ctx, merged)
 }
 
 func (m *merge) names() []string {
@@ -208,9 +159,7 @@ func (m *merge) live() total {
 }
 
 // unchanged tells whether the live files hold the merged rows already.
-func (m *merge) unchanged(merged rows) bool {
-	return m.live() == merged.total() && m.marked()
-}
+func (m *merge) unchanged(merged *outputs) bool { return m.live() == merged.total && m.marked() }
 
 // keepAll counts the duplicates where no file changes: on the first merged one.
 func (m *merge) keepAll(duplicates int64) {
@@ -222,29 +171,23 @@ func (m *merge) keepAll(duplicates int64) {
 	m.consume()
 }
 
-// replace makes the files that hold the merged rows, and takes the place of
+// replace uploads the files that hold the merged rows, which take the place of
 // those live files that are not among them. The duplicates counted on a file
 // that goes are carried over, with the new ones, to the first that comes.
-func (m *merge) replace(ctx context.Context, merged rows, duplicates int64) error {
-	parts, err := cut(merged, m.def, m.o.TargetFileSize)
-	if err != nil {
-		return fmt.Errorf("cut %s into files: %w", m.group.Key, err)
-	}
+func (m *merge) replace(ctx context.Context, merged *outputs) error {
 	kept, whole := map[string]bool{}, len(m.group.Merge) == len(m.group.Live)
-	for _, part := range parts {
-		o, err := m.encode(ctx, part)
-		if err != nil {
-			return err
-		}
+	duplicates := merged.dropped.Rows
+	for _, o := range merged.files {
 		if path, ok := m.alreadyLive(o); ok {
 			kept[path] = true
 			continue
 		}
-		o.file.Whole = whole
-		if err := m.upload(ctx, &o); err != nil {
+		file, err := m.upload(ctx, merged, o)
+		if err != nil {
 			return err
 		}
-		m.result.add = append(m.result.add, o.file)
+		file.Whole = whole
+		m.result.add = append(m.result.add, file)
 	}
 	for _, f := range m.group.Merge {
 		if !kept[f.Path] {

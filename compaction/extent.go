@@ -1,14 +1,11 @@
 package compaction
 
 import (
+	"context"
 	"math"
 	"slices"
 
-	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
-
 	"github.com/buffetbot/ingest/partition"
-	"github.com/buffetbot/ingest/schema"
 )
 
 // An extent is where rows are: symbols from first to last, or any, at event times
@@ -41,33 +38,6 @@ func extents(raw []partition.RawFile) []extent {
 	return all
 }
 
-// rowExtents are those of a sorted record: one for each symbol.
-func rowExtents(rec arrow.RecordBatch, def *schema.Definition) []extent {
-	s := symbolsOf(rec, def)
-	var all []extent
-	for row := range int(rec.NumRows()) {
-		at := eventTime(rec.Column(def.TimeField), row)
-		if row == 0 || !s.same(row-1, row) {
-			all = append(all, extent{first: s.at(row), last: s.at(row), from: at, to: at})
-			continue
-		}
-		e := &all[len(all)-1]
-		e.from, e.to = min(e.from, at), max(e.to, at)
-	}
-	return all
-}
-
-// eventTime is a row's, in µs.
-func eventTime(column arrow.Array, row int) int64 {
-	switch c := column.(type) {
-	case *array.Timestamp:
-		return int64(c.Value(row))
-	case *array.Date32:
-		return partition.Day(c.Value(row)).Start().UnixMicro()
-	}
-	return 0
-}
-
 // overlapping are the files that may hold a row of one of the extents, in their
 // order.
 func overlapping(files []partition.File, extents []extent) []partition.File {
@@ -87,18 +57,26 @@ func (e extent) meets(f partition.File) bool {
 // narrow sets what is merged by the rows that were read: the live files that may
 // hold a duplicate of one of them, and what the policy takes along. A day's final
 // form is made of all.
-func (m *merge) narrow() {
-	if !m.o.Policy.on() || len(m.group.Raw) == 0 || m.group.Final {
-		return
+func (m *merge) narrow(ctx context.Context) error {
+	if !m.o.Policy.on() || len(m.group.Raw) == 0 || m.group.Final || len(m.group.Live) == 0 {
+		return nil
 	}
 	need := map[string]bool{}
 	for _, path := range m.group.Small {
 		need[path] = true
 	}
-	for _, in := range m.inputs {
-		for _, f := range overlapping(m.group.Live, rowExtents(in.rec, m.def)) {
+	for i := 0; i < len(m.inputs); {
+		rows, err := m.rowExtents(ctx, &m.inputs[i])
+		if err != nil {
+			if err := m.mend(ctx, &inputError{i, err}); err != nil {
+				return err
+			}
+			continue // it is taken out
+		}
+		for _, f := range overlapping(m.group.Live, rows) {
 			need[f.Path] = true
 		}
+		i++
 	}
 	var merge []partition.File
 	for _, f := range m.group.Live {
@@ -107,4 +85,18 @@ func (m *merge) narrow() {
 		}
 	}
 	m.group.Merge = merge
+	return nil
+}
+
+// rowExtents are those of an input's rows: one for each symbol.
+func (m *merge) rowExtents(ctx context.Context, in *input) ([]extent, error) {
+	symbols, err := in.file.Extents(ctx, m.def)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]extent, len(symbols))
+	for i, s := range symbols {
+		all[i] = extent{first: s.Symbol, last: s.Symbol, from: s.From, to: s.To}
+	}
+	return all, nil
 }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/sourcegraph/conc/pool"
 
 	"github.com/buffetbot/ingest/columnar"
@@ -20,13 +18,14 @@ import (
 // reading them one by one is waiting for the store.
 const readsAtOnce = 8
 
-// An input is an object that was read and found to be what its writer made.
+// An input is an object that was copied and found to be what its writer made.
 type input struct {
-	name string
-	raw  bool
-	rec  arrow.RecordBatch
-	size int64
-	total
+	name  string
+	raw   bool
+	size  int64
+	file  *columnar.File
+	parts []*columnar.File // in place of file, where its rows were in no order
+	total                  // as its footer has it
 }
 
 // errUnreadable: the object's bytes cannot be used, however often they are read.
@@ -37,20 +36,20 @@ func unreadable(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", errUnreadable, fmt.Errorf(format, args...))
 }
 
-// readRaw reads the group's raw objects. One that cannot be used stays where it
+// fetchRaw copies the group's raw objects. One that cannot be used stays where it
 // is and is reported: it is nobody's to delete.
-func (m *merge) readRaw(ctx context.Context) error {
+func (m *merge) fetchRaw(ctx context.Context) error {
 	inputs := make([]input, len(m.group.Raw))
 	errs := make([]error, len(m.group.Raw))
 	p := pool.New().WithMaxGoroutines(readsAtOnce)
 	for i, r := range m.group.Raw {
-		p.Go(func() { inputs[i], errs[i] = m.readRawFile(ctx, r) })
+		p.Go(func() { inputs[i], errs[i] = m.fetchRawFile(ctx, r) })
 	}
 	p.Wait()
 	for i, err := range errs {
 		switch {
 		case errors.Is(err, errUnreadable):
-			m.result.report.Unreadable = append(m.result.report.Unreadable, Unreadable{m.group.Raw[i].Name, err.Error()})
+			m.leave(m.group.Raw[i].Name, err)
 		case err != nil:
 			return err
 		default:
@@ -61,14 +60,19 @@ func (m *merge) readRaw(ctx context.Context) error {
 	return nil
 }
 
+// leave reports a raw object that cannot be used.
+func (m *merge) leave(name string, err error) {
+	m.result.report.Unreadable = append(m.result.report.Unreadable, Unreadable{name, err.Error()})
+}
+
 func (m *merge) accept(in input) {
 	m.inputs = append(m.inputs, in)
 	m.result.report.BytesIn += in.size
 }
 
-func (m *merge) readRawFile(ctx context.Context, r partition.RawFile) (input, error) {
+func (m *merge) fetchRawFile(ctx context.Context, r partition.RawFile) (input, error) {
 	o := object{name: r.Name, size: r.Object.Size, crc: r.Object.CRC32C, hasCRC: r.Object.HasCRC32C}
-	in, err := m.read(ctx, o)
+	in, err := m.fetch(ctx, o)
 	if err != nil {
 		return input{}, err
 	}
@@ -79,12 +83,12 @@ func (m *merge) readRawFile(ctx context.Context, r partition.RawFile) (input, er
 	return in, nil
 }
 
-// readLive reads the live files to be merged. What is wrong with one of them is
+// fetchLive copies the live files to be merged. What is wrong with one of them is
 // wrong with the table: the group fails.
-func (m *merge) readLive(ctx context.Context) error {
+func (m *merge) fetchLive(ctx context.Context) error {
 	for _, f := range m.group.Merge {
 		o := object{name: f.ObjectName(), size: f.Size, crc: f.CRC32C, hasCRC: true}
-		in, err := m.read(ctx, o)
+		in, err := m.fetch(ctx, o)
 		if err != nil {
 			return fmt.Errorf("live file of %s: %w", m.group.Key, err)
 		}
@@ -104,13 +108,13 @@ type object struct {
 	hasCRC bool // the listing of a local directory has none: the checksums in the file's footer stand in
 }
 
-// read reads an object whole, and once more if the bytes are not what they
-// should be: they may have been damaged on their way.
-func (m *merge) read(ctx context.Context, o object) (input, error) {
-	in, err := m.readOnce(ctx, o)
+// fetch copies an object, and once more if the bytes are not what they should
+// be: they may have been damaged on their way.
+func (m *merge) fetch(ctx context.Context, o object) (input, error) {
+	in, err := m.fetchOnce(ctx, o)
 	failpoint.Hit(failpoint.MidRead)
 	if errors.Is(err, errUnreadable) {
-		in, err = m.readOnce(ctx, o)
+		in, err = m.fetchOnce(ctx, o)
 	}
 	if errors.Is(err, objstore.ErrNotExist) {
 		return in, fmt.Errorf("%w: %w", errGone, err)
@@ -118,51 +122,34 @@ func (m *merge) read(ctx context.Context, o object) (input, error) {
 	return in, err
 }
 
-func (m *merge) readOnce(ctx context.Context, o object) (input, error) {
-	data, err := m.store.Read(ctx, o.name, 0, -1)
+// fetchOnce verifies size and checksums before anything is decoded.
+func (m *merge) fetchOnce(ctx context.Context, o object) (input, error) {
+	c, err := m.scratch.fetch(ctx, m.store, o.name, o.size)
 	if err != nil {
-		return input{}, fmt.Errorf("read %s: %w", o.name, err)
+		return input{}, err
 	}
-	if int64(len(data)) != o.size {
-		return input{}, unreadable("%s: %d bytes where %d are listed", o.name, len(data), o.size)
+	if c.size != o.size {
+		return input{}, unreadable("%s: %d bytes where %d are listed", o.name, c.size, o.size)
 	}
-	if crc := objstore.Checksum(data); o.hasCRC && crc != o.crc {
-		return input{}, unreadable("%s: checksum %08x where %08x is recorded", o.name, crc, o.crc)
+	if o.hasCRC && c.crc != o.crc {
+		return input{}, unreadable("%s: checksum %08x where %08x is recorded", o.name, c.crc, o.crc)
 	}
 	in := input{name: o.name, size: o.size}
-	in.rec, in.total, err = decode(ctx, o.name, data, m.def, m.group.Key.Day)
-	return in, err
-}
-
-// decode turns an object's bytes into sorted rows, and checks them against what
-// the object says of itself.
-func decode(ctx context.Context, name string, data []byte, def *schema.Definition, day partition.Day) (arrow.RecordBatch, total, error) {
-	f, err := columnar.OpenBytes(name, data)
+	if in.file, err = c.open(); err != nil {
+		return input{}, notOurs(ctx, o.name, err)
+	}
+	if err := in.file.Verify(ctx); err != nil {
+		return input{}, notOurs(ctx, o.name, err)
+	}
+	says, err := in.file.Summary()
 	if err != nil {
-		return nil, total{}, notOurs(ctx, name, err)
+		return input{}, notOurs(ctx, o.name, err)
 	}
-	says, err := f.Summary()
-	if err != nil {
-		return nil, total{}, notOurs(ctx, name, err)
+	if err := understood(says, m.def); err != nil {
+		return input{}, unreadable("%s: %w", o.name, err)
 	}
-	if err := understood(says, def); err != nil {
-		return nil, total{}, unreadable("%s: %w", name, err)
-	}
-	rec, err := f.Read(ctx, def, nil, nil)
-	if err != nil {
-		return nil, total{}, notOurs(ctx, name, err)
-	}
-	holds := rowsOf(rec).total()
-	if want := (total{says.Rows, says.Hash}); holds != want {
-		return nil, total{}, unreadable("%s: its footer says %s, it holds %s", name, want, holds)
-	}
-	if err := inDay(rec, def, day); err != nil {
-		return nil, total{}, unreadable("%s: %w", name, err)
-	}
-	if rec, err = columnar.Sort(rec, def); err != nil {
-		return nil, total{}, notOurs(ctx, name, err)
-	}
-	return rec, holds, nil
+	in.total = total{says.Rows, says.Hash}
+	return in, nil
 }
 
 // notOurs is the verdict on bytes that cannot be decoded.
@@ -184,28 +171,6 @@ func understood(s columnar.Summary, def *schema.Definition) error {
 	}
 	if v.Compare(def.Version) > 0 {
 		return fmt.Errorf("it was written under schema %s, this program knows %s", v, def.Version)
-	}
-	return nil
-}
-
-// inDay makes sure that every row is one of the partition: a reader who asks for
-// its true day would never find it here.
-func inDay(rec arrow.RecordBatch, def *schema.Definition, day partition.Day) error {
-	column := rec.Column(def.TimeField)
-	for i := range column.Len() {
-		if column.IsNull(i) {
-			return fmt.Errorf("row %d has no %s", i, def.Fields[def.TimeField].Name)
-		}
-		var at partition.Day
-		switch c := column.(type) {
-		case *array.Timestamp:
-			at = partition.DayOf(int64(c.Value(i)))
-		case *array.Date32:
-			at = partition.Day(c.Value(i))
-		}
-		if at != day {
-			return fmt.Errorf("row %d is of %s, not of %s", i, at, day)
-		}
 	}
 	return nil
 }

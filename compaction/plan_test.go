@@ -114,41 +114,87 @@ func builtin(t *testing.T) *schema.Definition {
 	return def
 }
 
-// What goes in and what comes out are added up independently of the merge.
-func TestMergeThatDoesNotAddUpIsRefused(t *testing.T) {
-	def := builtin(t)
-	one := func(symbol string) input {
-		c := schema.NewColumns(def)
-		c.Begin()
-		c.SetString(def.SymbolField, []byte(symbol))
-		c.SetString(def.Field(schema.ColID), []byte("m:1"))
-		c.Commit()
-		in := input{name: "raw/" + symbol, raw: true, rec: c.Record()}
-		in.total = rowsOf(in.rec).total()
-		return in
+// inputOf is an input of one row.
+func inputOf(t *testing.T, def *schema.Definition, symbol string) input {
+	data := encodedOf(t, def, symbol)
+	in := input{name: "raw/" + symbol, raw: true, size: int64(len(data))}
+	var err error
+	if in.file, err = columnar.OpenBytes(in.name, data); err != nil {
+		t.Fatal(err)
 	}
+	says, err := in.file.Summary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.total = total{says.Rows, says.Hash}
+	return in
+}
+
+func encodedOf(t *testing.T, def *schema.Definition, symbol string) []byte {
+	c := schema.NewColumns(def)
+	c.Begin()
+	c.SetString(def.SymbolField, []byte(symbol))
+	c.SetTimestamp(def.TimeField, 0)
+	c.SetString(def.Field(schema.ColID), []byte("m:1"))
+	c.Commit()
+	data, _, err := columnar.Encode(c.Record(), def)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// What goes in and what comes out are added up independently of the merge. An
+// input whose footer lies is left out.
+func TestInputThatDoesNotAddUpIsLeftOut(t *testing.T) {
+	def := builtin(t)
 	for _, tt := range []struct {
 		name string
 		lie  func(in *input)
-		ok   bool
+		left int
 	}{
-		{"it adds up", func(*input) {}, true},
-		{"a row more", func(in *input) { in.Rows++ }, false},
-		{"another row", func(in *input) { in.Hash[1]++ }, false},
-		{"an input twice", func(in *input) { in.add(in.total) }, false},
+		{"it adds up", func(*input) {}, 0},
+		{"a row more", func(in *input) { in.Rows++ }, 1},
+		{"another row", func(in *input) { in.Hash[1]++ }, 1},
+		{"an input twice", func(in *input) { in.add(in.total) }, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			m := merge{job: &job{def: def}, inputs: []input{one("AAPL"), one("MSFT"), one("AAPL")}}
+			m := merge{job: &job{def: def, o: Options{}.withDefaults()}, scratch: newScratch("", 0), need: 1}
+			m.inputs = []input{inputOf(t, def, "AAPL"), inputOf(t, def, "MSFT"), inputOf(t, def, "AAPL")}
 			tt.lie(&m.inputs[1])
-			_, dropped, err := m.union()
-			var c *ConservationError
-			if errors.As(err, &c) == tt.ok || err != nil && !strings.Contains(err.Error(), "raw/MSFT") {
-				t.Errorf("error %v", err)
+			merged, err := m.union(t.Context())
+			if err != nil {
+				t.Fatal(err)
 			}
-			if dropped.Rows != 1 {
-				t.Errorf("%d dropped, want 1", dropped.Rows)
+			left := m.result.report.Unreadable
+			if len(left) != tt.left || tt.left > 0 && left[0].Name != "raw/MSFT" || merged.dropped.Rows != 1 || merged.Rows != int64(2-tt.left) {
+				t.Errorf("%d rows, %d dropped, left %v; want %d left", merged.Rows, merged.dropped.Rows, left, tt.left)
 			}
 		})
+	}
+}
+
+// A merge that loses, doubles or changes a row is refused.
+func TestMergeThatDoesNotAddUpIsRefused(t *testing.T) {
+	def := builtin(t)
+	m := merge{job: &job{def: def}, inputs: []input{inputOf(t, def, "AAPL"), inputOf(t, def, "MSFT")}}
+	var in total
+	in.add(m.inputs[0].total)
+	in.add(m.inputs[1].total)
+	for _, tt := range []struct {
+		name string
+		out  total
+		ok   bool
+	}{
+		{"it adds up", in, true},
+		{"a row less", m.inputs[0].total, false},
+		{"a row more", total{in.Rows + 1, in.Hash}, false},
+		{"another row", total{in.Rows, in.Hash.Add(columnar.SetHash{1, 0})}, false},
+	} {
+		var c *ConservationError
+		if err := m.conserved(t.Context(), &outputs{total: tt.out}); errors.As(err, &c) == tt.ok || err != nil && !strings.Contains(err.Error(), "raw/MSFT") {
+			t.Errorf("%s: %v", tt.name, err)
+		}
 	}
 }
 
@@ -176,34 +222,5 @@ func TestWider(t *testing.T) {
 				t.Errorf("wider = %v, %v; want %v, %q", got, err, tt.want, tt.wantErr)
 			}
 		})
-	}
-}
-
-func TestEnds(t *testing.T) {
-	def := builtin(t)
-	for _, tt := range []struct {
-		rows  string // a letter a symbol
-		share int
-		want  []int
-	}{
-		{"aaabbb", 6, []int{6}},
-		{"aaabbb", 3, []int{3, 6}},
-		{"aaabbb", 1, []int{3, 6}},
-		{"abcdef", 2, []int{2, 4, 6}},
-		{"abcdef", 4, []int{4, 6}},
-		{"aaaaab", 2, []int{5, 6}},
-		{"abbbbb", 2, []int{1, 6}},
-		{"abbbbbc", 6, []int{6, 7}},
-		{"a", 1, []int{1}},
-	} {
-		c := schema.NewColumns(def)
-		for _, r := range tt.rows {
-			c.Begin()
-			c.SetString(def.SymbolField, []byte(string(r)))
-			c.Commit()
-		}
-		if diff := cmp.Diff(tt.want, ends(symbolsOf(c.Record(), def), len(tt.rows), tt.share)); diff != "" {
-			t.Errorf("%s in shares of %d: %s", tt.rows, tt.share, diff)
-		}
 	}
 }

@@ -152,7 +152,8 @@ func ParseLevel(name string) (schema.Level, error) {
 type Compact struct {
 	MinRawAge      time.Duration `env:"MIN_RAW_AGE" default:"0s" help:"Leave raw files younger than this for the next run."`
 	TargetFileSize Bytes         `env:"TARGET_FILE_SIZE" default:"256MiB" help:"Size that processed files are cut at, at symbol boundaries."`
-	MemoryBudget   Bytes         `env:"COMPACT_MEMORY_BUDGET" default:"512MiB" help:"Estimated bytes of the partitions worked on at once."`
+	MemoryBudget   Bytes         `env:"COMPACT_MEMORY_BUDGET" default:"512MiB" help:"Bytes that the partitions worked on at once take, about; a large one is merged alone, in as many steps as that needs."`
+	TempDir        string        `env:"TEMP_DIR" help:"Folder for copies of inputs and outputs that memory does not hold, on a disk with room for the largest partition three times; empty: the system's."`
 	RewriteShare   float64       `env:"REWRITE_SHARE" default:"0.25" help:"Write files again only where the new rows come to this share of their bytes; until then raw files wait, and only the lake's own readers see them. 0: merge each day with new raw files, whole, at every run."`
 	RewriteFloor   Bytes         `env:"REWRITE_FLOOR" default:"4MiB" help:"Bytes of files that are written again however few the new rows are."`
 	MaxRawWait     time.Duration `env:"MAX_RAW_WAIT" default:"6h" help:"The longest that raw files of a day that goes on wait for company (0s: until the day is sealed)."`

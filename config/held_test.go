@@ -18,3 +18,14 @@ func TestWhatAnIngestorHolds(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatACompactorHolds(t *testing.T) {
+	var s struct{ CompactorSettings }
+	args := []string{"--data-bucket", "file:///tmp/lake", "--memory-budget", "128MiB"}
+	if _, err := Parse(&s, "compactor", "", args, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Held(); got != 160<<20 {
+		t.Errorf("with a budget of 128 MiB it holds %d bytes, want 32 MiB more", got)
+	}
+}

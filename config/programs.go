@@ -52,6 +52,13 @@ type CompactorSettings struct {
 	Log
 }
 
+// besideMerges is what a compactor holds beside the partitions that it merges: tables'
+// snapshots, listings, requests.
+const besideMerges = 32 << 20
+
+// Held is what a compactor means to hold, in bytes.
+func (s *CompactorSettings) Held() int64 { return int64(s.Compact.MemoryBudget) + besideMerges }
+
 // Problems implements the check of Parse.
 func (s *CompactorSettings) Problems() []error {
 	all := append(s.Store.Problems(), s.Compact.Problems()...)

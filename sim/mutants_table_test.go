@@ -64,7 +64,7 @@ var mutants = []mutant{
 	}},
 	{"C3 duplicates are not counted", "table", 50, []edit{{"compaction/execute.go", "f.Duplicates += duplicates", "f.Duplicates += 0"}}},
 	{"C3 duplicates go with the file", "table", 50, []edit{{"compaction/execute.go", "\t\t\tduplicates += f.Duplicates\n", ""}}},
-	{"K3 an upload that failed is committed", "table", 200, []edit{{"compaction/execute.go", "if err := m.upload(ctx, &o); err != nil {", "if err := m.upload(ctx, &o); err != nil && o.file.Size < 0 {"}}},
+	{"K3 an upload that failed is committed", "table", 200, []edit{{"compaction/execute.go", "m.upload(ctx, merged, o)\n\t\tif err != nil {", "m.upload(ctx, merged, o)\n\t\tif err != nil && file.Size < 0 {"}}},
 	{"outputs are deleted when the commit is unknown", "table", 500, []edit{
 		{"compaction/commit.go", "\t\"github.com/buffetbot/ingest/partition\"\n", "\t\"github.com/buffetbot/ingest/objstore\"\n\t\"github.com/buffetbot/ingest/partition\"\n"},
 		{"compaction/commit.go", "\tdone(err)\n\tif errors.Is", deleteOutputs + "\tdone(err)\n\tif errors.Is"},
@@ -127,7 +127,11 @@ func init() {
 		{"dead letters are tried once and forgotten", "ingest", 100, []edit{{"pipeline/bury.go", "err := p.insist(func(ctx context.Context) error { return p.writer.Send(ctx, letter) })", "err := p.insist(func(ctx context.Context) error { _ = p.writer.Send(ctx, letter); return nil })"}}},
 		{"a writer's name that survives a restart", "ingest", 200, []edit{{"sink/sink.go", "Writer: s.config.Writer, Seq: b.Seq,", "Writer: \"w\", Seq: b.Seq % 5,"}}},
 		{"partition by arrival", "ingest", 50, []edit{{"sink/sink.go", "Key: b.Key, Category", "Key: partition.Key{Type: b.Key.Type, Day: partition.DayOf(b.Opened.UnixMicro())}, Category"}}},
-		{"identity without the index", "ingest", 50, []edit{{"columnar/order.go", "return compareValues(k.index, i, o.index, j, k.index.Value, o.index.Value)", "return 0"}}},
+		{"identity without the index", "ingest", 50, []edit{
+			{"columnar/order.go", "return compareValues(k.index, i, o.index, j, k.index.Value, o.index.Value)", "return 0"},
+			{"columnar/feed.go", "\treturn d.index.compare(i, &o.index, j)", "\treturn 0"},
+			{"columnar/feed.go", "\treturn k.index.compare(0, &d.index, i)", "\treturn 0"},
+		}},
 		{"verdicts that flip", "ingest", 200, []edit{{"pipeline/receive.go", "caught.Try(func() { rejected = w.decoder.Decode(m, w.rows) })", "caught.Try(func() {\n\t\tif p.counts.received.Load()%7 == 6 {\n\t\t\tpanic(\"out of memory\")\n\t\t}\n\t\trejected = w.decoder.Decode(m, w.rows)\n\t})"}}},
 		{"a batch that could not be kept is dropped", "ingest", 200, []edit{{"pipeline/flush.go", "p.settle(b, p.flush(b))", "_ = p.flush(b)\n\t\tp.settle(b, nil)"}}},
 	}...)

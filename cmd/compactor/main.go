@@ -58,7 +58,7 @@ func run(ctx context.Context, args []string, out, diagnostics io.Writer) error {
 		return err
 	}
 	defer t.ShutdownLogged(ctx)
-	memory.Limit(log, 0)
+	memory.Limit(log, s.Held())
 	lake, err := ingest.Open(ctx, ingest.ConfigOf(s.Store, log))
 	if err != nil {
 		return err
@@ -73,7 +73,7 @@ func run(ctx context.Context, args []string, out, diagnostics io.Writer) error {
 		Policy: compaction.Policy{
 			Share: s.RewriteShare, Floor: int64(s.RewriteFloor), MaxWait: s.MaxRawWait, SealAfter: s.SealAfter, LateWait: s.LateWait,
 		},
-		RetryAfter: s.RetryAfter, Leasing: leasing(s.Compact),
+		RetryAfter: s.RetryAfter, Leasing: leasing(s.Compact), TempDir: s.Compact.TempDir,
 		Properties: partition.Properties{Retain: s.Retain, LogRetain: s.LogRetain},
 	})
 	sweeper, err := lake.Sweeper(sweep.Options{Grace: s.Grace, Retain: s.Retain, LogRetain: s.LogRetain, OrphanAge: s.OrphanAge, DryRun: s.Plan})
