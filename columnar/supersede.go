@@ -103,7 +103,14 @@ func newSuperseder(column func(int) arrow.Array, def *schema.Definition) *supers
 }
 
 func (s *superseder) samePlace(i, j int) bool {
-	return s.times[i] == s.times[j] && (s.symbol.codes[i] == s.symbol.codes[j] || bytes.Equal(s.symbol.value(i), s.symbol.value(j)))
+	if s.times[i] != s.times[j] {
+		return false
+	}
+	if !s.symbol.nulls && s.symbol.codes[i] == s.symbol.codes[j] {
+		return true
+	}
+	a, b := s.symbol.value(i), s.symbol.value(j)
+	return (a == nil) == (b == nil) && bytes.Equal(a, b)
 }
 
 // group looks through rows [from, to).
@@ -114,7 +121,7 @@ func (s *superseder) group(from, to int) {
 			s.rows = append(s.rows, row)
 		}
 	}
-	slices.SortFunc(s.rows, func(i, j int) int { return cmp.Or(s.compareKeys(i, j), s.compareAges(i, j)) })
+	slices.SortStableFunc(s.rows, func(i, j int) int { return cmp.Or(s.compareKeys(i, j), s.compareAges(i, j)) })
 	for n := 1; n < len(s.rows); n++ {
 		row, next := s.rows[n-1], s.rows[n]
 		if s.compareKeys(row, next) == 0 {
