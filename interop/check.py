@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 
+import corrections
 import damage
 import later
 import messages
@@ -202,6 +203,8 @@ def run(world, check, step):
     step("raw files, removed files and the log's past swept away")
     later.foreign(check, world)
     step("other engines write: understood or refused")
+    corrections.run(check, world)
+    step("corrections: the current rows and those of any moment, by the conditions of docs/reading.md")
     world.stop()
 
 

@@ -119,3 +119,6 @@ class World:
             return True
         except exceptions.NotFound:
             return False
+
+    def subscribed(self, name):
+        return bool(list(self.client.list_topic_subscriptions(topic=self.client.topic_path(PROJECT, name))))
