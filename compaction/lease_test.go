@@ -177,14 +177,27 @@ func TestCrew(t *testing.T) {
 // A compactor that is stopped for an hour, wherever it is, and goes on does no
 // harm: its lease has expired, others have done its work, its commit is refused.
 func TestCrewWithOneStoppedForAnHour(t *testing.T) {
-	for _, at := range []string{"create metadata/leases/", "read raw/", "create processed/market_data/_delta_log/", "replace metadata/leases/"} {
-		t.Run(at, func(t *testing.T) {
+	for _, tt := range []struct {
+		at         string
+		compactors int
+		leases     bool
+	}{
+		{"create metadata/leases/", 2, true},
+		{"read raw/", 2, true},
+		{"create processed/market_data/year=", 2, true},
+		{"create processed/market_data/_delta_log/", 2, true},
+		{"replace metadata/leases/", 2, true},
+		{"create processed/market_data/_delta_log/", 5, true},
+		{"create processed/market_data/year=", 5, false},
+		{"create processed/market_data/_delta_log/", 5, false},
+	} {
+		t.Run(fmt.Sprintf("%s of %d, leases %v", tt.at, tt.compactors, tt.leases), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var stopped atomic.Bool
 				begin := time.Now().Add(6 * time.Minute)
-				c := &crew{lake: newLake(t, objstore.NewMem()), compactors: 2, leases: true}
+				c := &crew{lake: newLake(t, objstore.NewMem()), compactors: tt.compactors, leases: tt.leases}
 				c.pause = func(i int, op, name string) {
-					if i == 0 && time.Now().After(begin) && strings.HasPrefix(op+" "+name, at) && stopped.CompareAndSwap(false, true) {
+					if i == 0 && time.Now().After(begin) && strings.HasPrefix(op+" "+name, tt.at) && stopped.CompareAndSwap(false, true) {
 						time.Sleep(time.Hour)
 					}
 				}
