@@ -1,6 +1,11 @@
 package columnar
 
-import "bytes"
+import (
+	"bytes"
+	"sync/atomic"
+
+	"github.com/sourcegraph/conc"
+)
 
 // A tournament finds the order of the rows of many feeds by a tree of losers:
 // each inner node holds the feed that lost there, so that finding the next winner
@@ -35,19 +40,40 @@ type head struct {
 	done   bool // the feed has no more rows
 }
 
-// newTournament fills every feed. An error is a SourceError.
-func newTournament(feeds []*feed, keepAll bool) (*tournament, error) {
+// newTournament fills every feed, as many at once as there are workers. An error is
+// a SourceError.
+func newTournament(feeds []*feed, keepAll bool, workers int) (*tournament, error) {
 	t := &tournament{feeds: feeds, heads: make([]head, len(feeds)), tree: make([]int32, max(len(feeds), 1)), all: keepAll, last: lastNone}
 	t.pool.texts = true
-	for i := range feeds {
-		if err := t.refill(int32(i)); err != nil {
-			return nil, err
-		}
+	if err := t.fillAll(workers); err != nil {
+		return nil, err
 	}
 	if len(feeds) > 0 {
 		t.tree[0] = t.play(1)
 	}
 	return t, nil
+}
+
+func (t *tournament) fillAll(workers int) error {
+	errs := make([]error, len(t.feeds))
+	var next atomic.Int64
+	var all conc.WaitGroup
+	for range min(workers, len(t.feeds)) {
+		all.Go(func() {
+			pool := pagePool{texts: true}
+			for i := next.Add(1) - 1; i < int64(len(t.feeds)); i = next.Add(1) - 1 {
+				errs[i] = t.feeds[i].fill(&pool)
+			}
+		})
+	}
+	all.Wait()
+	for i, err := range errs {
+		if err != nil {
+			return &SourceError{i, err}
+		}
+		t.setHead(int32(i))
+	}
+	return nil
 }
 
 func (t *tournament) refill(i int32) error {

@@ -112,7 +112,7 @@ func NewUnion(files []*File, def *schema.Definition, o UnionOptions) (*Union, er
 		return nil, err
 	}
 	var err error
-	u.t, err = newTournament(feeds, o.KeepAll)
+	u.t, err = newTournament(feeds, o.KeepAll, u.o.Workers)
 	return u, err
 }
 
