@@ -1,11 +1,16 @@
 package columnar
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"sync"
 )
+
+// ErrTemporary: a temporary file could not be made, written or read: its folder is
+// not there, or its disk is full or damaged. No file that is merged is to blame.
+var ErrTemporary = errors.New("temporary file")
 
 // A spill keeps pieces of bytes until it is reset: the first few MiB in memory,
 // the rest in a temporary file without a name.
@@ -35,7 +40,7 @@ func (s *spill) put(data []byte) (piece, error) {
 		return p, err
 	}
 	if _, err := file.WriteAt(data, p.off); err != nil {
-		return p, fmt.Errorf("write to a temporary file: %w", err)
+		return p, fmt.Errorf("write to a %w: %w", ErrTemporary, err)
 	}
 	return p, nil
 }
@@ -66,7 +71,7 @@ func (s *spill) get(p piece, buf []byte) ([]byte, error) {
 	}
 	buf = growTo(buf, int(p.n))[:p.n]
 	if n, err := s.file.ReadAt(buf, p.off); int64(n) < p.n {
-		return nil, fmt.Errorf("read a temporary file: %w", unexpected(err))
+		return nil, fmt.Errorf("read a %w: %w", ErrTemporary, unexpected(err))
 	}
 	return buf, nil
 }
@@ -88,14 +93,15 @@ func (s *spill) close() error {
 }
 
 // TempFile makes a temporary file in dir (the system's where empty) that has no
-// name any more, so that it goes when it is closed, or the process ends.
+// name any more, so that it goes when it is closed, or the process ends, however
+// it does. An error is ErrTemporary.
 func TempFile(dir string) (*os.File, error) {
 	f, err := os.CreateTemp(dir, "buffetbot-*")
 	if err != nil {
-		return nil, fmt.Errorf("make a temporary file: %w", err)
+		return nil, fmt.Errorf("make a %w: %w", ErrTemporary, err)
 	}
 	if err := os.Remove(f.Name()); err != nil {
-		return nil, fmt.Errorf("make a temporary file: %w", err)
+		return nil, errors.Join(fmt.Errorf("make a %w: %w", ErrTemporary, err), f.Close())
 	}
 	return f, nil
 }

@@ -88,11 +88,19 @@ func (j *job) merge(ctx context.Context, g Group, need int64) result {
 	if errors.Is(err, errNothingRaw) {
 		m.result.report.Outcome, err = Skipped, nil
 	}
-	if err = errors.Join(err, m.scratch.close()); err != nil {
+	if err = errors.Join(m.room(err), m.scratch.close()); err != nil {
 		m.result.fail(err)
 	}
 	done(err)
 	return m.result
+}
+
+// room says what to do where the local disk has too little room, or none.
+func (m *merge) room(err error) error {
+	if !errors.Is(err, columnar.ErrTemporary) {
+		return err
+	}
+	return fmt.Errorf("%w; the partition is as it was: let --temp-dir be a folder on a disk with about %s of room", err, size(3*m.group.Cost.bytes()))
 }
 
 // A merge is the work on one group.

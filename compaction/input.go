@@ -152,10 +152,14 @@ func (m *merge) fetchOnce(ctx context.Context, o object) (input, error) {
 	return in, nil
 }
 
-// notOurs is the verdict on bytes that cannot be decoded.
+// notOurs is the verdict on bytes that cannot be decoded, unless it is our disk that
+// is to blame, or an end asked for.
 func notOurs(ctx context.Context, name string, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("read %s: %w", name, ctx.Err())
+	}
+	if errors.Is(err, columnar.ErrTemporary) {
+		return fmt.Errorf("read the copy of %s: %w", name, err)
 	}
 	return unreadable("%s: %w", name, err)
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/sourcegraph/conc"
+
+	"github.com/buffetbot/ingest/columnar"
 )
 
 // forgetEvery is how often the system is told to forget the pages that were read:
@@ -20,7 +22,7 @@ const forgetEvery = time.Millisecond
 func mapped(f *os.File, off, n int64) (data []byte, unmap func(), err error) {
 	data, err = syscall.Mmap(int(f.Fd()), off, int(n), syscall.PROT_READ, syscall.MAP_SHARED)
 	if err != nil {
-		return nil, nil, fmt.Errorf("map a local file: %w", err)
+		return nil, nil, fmt.Errorf("map a %w: %w", columnar.ErrTemporary, err)
 	}
 	done := make(chan struct{})
 	var forgetting conc.WaitGroup

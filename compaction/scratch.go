@@ -82,7 +82,22 @@ func (c copied) open() (*columnar.File, error) {
 	if c.at == nil {
 		return columnar.OpenBytes(c.name, c.data)
 	}
-	return columnar.OpenAt(c.name, c.at, c.size)
+	return columnar.OpenAt(c.name, local{c.at}, c.size)
+}
+
+// local is a part of our file: what cannot be read there is not the object's fault.
+type local struct{ *io.SectionReader }
+
+// ReadAt implements io.ReaderAt.
+func (l local) ReadAt(p []byte, off int64) (int, error) {
+	n, err := l.SectionReader.ReadAt(p, off)
+	switch {
+	case err == io.EOF && off+int64(n) < l.Size():
+		err = fmt.Errorf("read a %w: %w", columnar.ErrTemporary, io.ErrUnexpectedEOF)
+	case err != nil && err != io.EOF:
+		err = fmt.Errorf("read a %w: %w", columnar.ErrTemporary, err)
+	}
+	return n, err
 }
 
 // fetch copies an object, and says what its checksum is.
@@ -111,7 +126,7 @@ func (s *scratch) fetch(ctx context.Context, store objstore.Reader, name string,
 			return c, nil
 		}
 		if _, err := file.WriteAt(data, off+from); err != nil {
-			return c, fmt.Errorf("copy %s to a local file: %w", name, err)
+			return c, fmt.Errorf("copy %s to a %w: %w", name, columnar.ErrTemporary, err)
 		}
 		c.crc = crc32.Update(c.crc, castagnoli, data)
 		if from += int64(len(data)); len(data) < rangeBytes {
@@ -134,7 +149,7 @@ func (s *scratch) keep(name string, data []byte) (copied, error) {
 	}
 	c.at = io.NewSectionReader(file, off, c.size)
 	if _, err := file.WriteAt(data, off); err != nil {
-		return c, fmt.Errorf("write %s to a local file: %w", name, err)
+		return c, fmt.Errorf("write %s to a %w: %w", name, columnar.ErrTemporary, err)
 	}
 	return c, nil
 }
@@ -170,7 +185,7 @@ func (w *scratchWriter) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	if _, err := w.file.WriteAt(p, w.off+w.n-int64(len(p))); err != nil {
-		return 0, fmt.Errorf("write to a local file: %w", err)
+		return 0, fmt.Errorf("write to a %w: %w", columnar.ErrTemporary, err)
 	}
 	return len(p), nil
 }
@@ -187,7 +202,7 @@ func (w *scratchWriter) begin() (err error) {
 		return err
 	}
 	if _, err := w.file.WriteAt(w.buf.Bytes(), w.off); err != nil {
-		return fmt.Errorf("write to a local file: %w", err)
+		return fmt.Errorf("write to a %w: %w", columnar.ErrTemporary, err)
 	}
 	w.buf = bytes.Buffer{}
 	return nil

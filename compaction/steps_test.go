@@ -46,7 +46,7 @@ func closing(c *schema.Columns, file, row int) {
 	c.SetString(0, []byte([]string{"X", "Y"}[key%2]))
 	c.SetString(1, fmt.Appendf(nil, "S%d", key%7))
 	c.SetTimestamp(2, int64(key%11)*1e6)
-	c.SetInt64(3, int64(n))
+	c.SetInt64(3, int64(uint64(n)*0x9E3779B97F4A7C15)) // incompressible
 	c.SetString(def.Own, fmt.Appendf(nil, "e:%06d", n*7919%1_000_003))
 	c.SetInt32(def.Own+1, 0)
 	c.SetTimestamp(def.Own+2, int64(n*31%5000))
@@ -55,12 +55,12 @@ func closing(c *schema.Columns, file, row int) {
 	c.Commit()
 }
 
-// closings makes the raw files in a new store, the rows of parts in each, and
-// compacts them.
-func closings(t *testing.T, registry *schema.Registry, parts int, o Options) (map[string]string, PartitionReport) {
+// closingFiles makes the raw files in a store, the rows of parts in each, and says
+// what they weigh together. One in ten is in another order than it should be.
+func closingFiles(t *testing.T, store objstore.Store, def *schema.Definition, parts int) (weight int64) {
 	t.Helper()
-	def, _ := registry.Latest("closes")
-	store, weight := objstore.NewMem(), int64(0)
+	byVenue := *def
+	byVenue.SymbolField = 0
 	for first := 0; first < stepFiles; first += parts {
 		c := schema.NewColumns(def)
 		for file := first; file < first+parts; file++ {
@@ -68,11 +68,15 @@ func closings(t *testing.T, registry *schema.Registry, parts int, o Options) (ma
 				closing(c, file, row)
 			}
 		}
-		rec, err := columnar.Sort(c.Record(), def)
+		order := def
+		if first/parts%10 == 3 {
+			order = &byVenue
+		}
+		rec, err := columnar.Sort(c.Record(), order)
 		if err != nil {
 			t.Fatal(err)
 		}
-		data, says, err := columnar.Encode(rec, def)
+		data, says, err := columnar.Encode(rec, order)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -86,7 +90,15 @@ func closings(t *testing.T, registry *schema.Registry, parts int, o Options) (ma
 			t.Fatal(err)
 		}
 	}
-	if o.MemoryBudget == 1 && weight <= leastSources {
+	return weight
+}
+
+// closings makes the raw files in a new store and compacts them.
+func closings(t *testing.T, registry *schema.Registry, parts int, o Options) (map[string]string, PartitionReport) {
+	t.Helper()
+	def, _ := registry.Latest("closes")
+	store := objstore.NewMem()
+	if weight := closingFiles(t, store, def, parts); o.MemoryBudget == 1 && weight <= leastSources {
 		t.Errorf("%d files are merged in one step: the test shows less than it says", stepFiles)
 	}
 	report, err := (&Compactor{Store: store, Registry: registry, Options: o}).Run(t.Context(), nil)

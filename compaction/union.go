@@ -42,7 +42,8 @@ type inputError struct {
 func (e *inputError) Error() string { return e.err.Error() }
 func (e *inputError) Unwrap() error { return e.err }
 
-// mend sorts an input that is in no order, and takes out a raw one that is no good.
+// mend sorts an input that is in no order, and takes out a raw one that is no good. A
+// local disk that is full or damaged says nothing about an input.
 func (m *merge) mend(ctx context.Context, e *inputError) error {
 	in := &m.inputs[e.input]
 	unsorted := errors.Is(e.err, columnar.ErrUnsorted) && in.parts == nil
@@ -54,6 +55,8 @@ func (m *merge) mend(ctx context.Context, e *inputError) error {
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case errors.Is(e.err, columnar.ErrTemporary):
+		return fmt.Errorf("merge %s: %s: %w", m.group.Key, in.name, e.err)
 	case !in.raw:
 		return fmt.Errorf("live file of %s: %s: %w", m.group.Key, in.name, e.err)
 	}
