@@ -57,10 +57,12 @@ func (u *Union) correct(w *window, out *unionFile) (complete int, err error) {
 
 // goesOn tells whether the row behind the window is at the place of its last row.
 func (u *Union) goesOn() (bool, error) {
-	if len(u.pending.ops) == 0 || u.pending.ops[0].first { // the rows end, or another symbol begins
+	// In front of the next row there may be one of its key that it has beaten.
+	i := slices.IndexFunc(u.pending.ops, func(o op) bool { return o.kind == opKeep })
+	if i < 0 || u.pending.ops[i].first { // the rows end, or another symbol begins
 		return false, nil
 	}
-	next := u.pending.ops[0].src
+	next := u.pending.ops[i].src
 	worker, cursor := u.workers[0], &u.columns[u.def.TimeField].cursors[next]
 	defer cursor.release(&worker.pages)
 	if _, err := worker.more(cursor); err != nil {

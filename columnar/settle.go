@@ -18,14 +18,37 @@ func (p *pair) add(o *pair) {
 	p.goneTold, p.stayedTold = p.goneTold.Add(o.goneTold), p.stayedTold.Add(o.stayedTold)
 }
 
+// compared is how many duplicates were compared in every column: where a row group
+// is full early, the column that fills it goes no farther.
+func (w *window) compared() (dups int) {
+	if !w.full.set {
+		return len(w.differs)
+	}
+	g := &w.groups[w.full.group]
+	dups = g.dups
+	rows := 0
+	for i := range g.ops {
+		o := &g.ops[i]
+		switch {
+		case o.duplicate():
+			dups += int(o.n)
+		case o.kind == opKeep:
+			if rows += int(o.n); rows > w.full.rows {
+				return dups
+			}
+		}
+	}
+	return dups
+}
+
 // settle counts the duplicates of a window that differ from the row that was kept,
 // and decides which row stays.
 func (u *Union) settle(ctx context.Context, w *window, marks [][]cursor) (*decision, error) {
 	d := &decision{w: w, slots: make([]int32, len(w.differs))}
-	n := int32(0)
+	n, known := int32(0), w.compared()
 	for dup, differs := range w.differs {
 		d.slots[dup] = -1
-		if differs != 0 {
+		if differs != 0 && dup < known {
 			d.slots[dup] = n
 			n++
 		}

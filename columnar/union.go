@@ -259,11 +259,15 @@ func (u *Union) findEnd(out *unionFile, rows int, planned ...[]op) error {
 	return nil
 }
 
+// finish writes the footer, if all rows that were counted are in the file.
 func (f *unionFile) finish(def *schema.Definition) (Written, error) {
 	if def.Fields[def.TimeField].Kind == schema.Date {
 		f.low, f.high = f.low*microsPerDay, f.high*microsPerDay
 	}
 	s := Summary{Rows: f.rows, First: f.low, Last: f.high, SchemaVersion: def.Version.String(), DataType: def.Name, Hash: f.hash}
+	if f.writer.rows != f.rows {
+		return Written{}, fmt.Errorf("%d rows were written of %d: %w", f.writer.rows, f.rows, ErrCorrupt)
+	}
 	if err := f.writer.finish(s); err != nil {
 		return Written{}, err
 	}
