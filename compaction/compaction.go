@@ -76,6 +76,8 @@ type Options struct {
 
 	schema   string // version of the definition that objects are read by
 	corrects bool   // rows of the data type correct each other
+
+	leastSources int64 // in place of the standard one
 }
 
 // The defaults of Options.

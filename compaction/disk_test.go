@@ -19,21 +19,7 @@ import (
 	"github.com/buffetbot/ingest/failpoint"
 	"github.com/buffetbot/ingest/objstore"
 	"github.com/buffetbot/ingest/partition"
-	"github.com/buffetbot/ingest/schema"
 )
-
-func closesRegistry(t *testing.T) (*schema.Registry, *schema.Definition) {
-	t.Helper()
-	def, err := schema.Parse([]byte(closes))
-	if err != nil {
-		t.Fatal(err)
-	}
-	registry, err := schema.NewRegistry(def)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return registry, def
-}
 
 // longest makes the system refuse to let a file of this process grow beyond n bytes,
 // as a disk that is full does, until the function that it gives is called.
@@ -59,7 +45,7 @@ func longest(t *testing.T, n int64) func() {
 // there is room everything is as it would have been. It is no parallel test: the
 // limit is the process's.
 func TestADiskThatFillsUp(t *testing.T) {
-	registry, def := closesRegistry(t)
+	registry, def := closesDefinition(t)
 	o := Options{MemoryBudget: 1, TargetFileSize: 400 << 10, TempDir: t.TempDir()}
 	want, _ := closings(t, registry, 1, o)
 	store := objstore.NewMem()
@@ -128,7 +114,7 @@ func empty(t *testing.T, dir string) {
 // Where the folder for temporary files is missing the partition fails; one that
 // memory holds does not need it.
 func TestNoFolderForTemporaryFiles(t *testing.T) {
-	registry, def := closesRegistry(t)
+	registry, def := closesDefinition(t)
 	store := objstore.NewMem()
 	closingFiles(t, store, def, 1)
 	c := Compactor{Store: store, Registry: registry, Options: Options{MemoryBudget: 1, TempDir: filepath.Join(t.TempDir(), "none")}}
@@ -157,7 +143,7 @@ func TestNoFolderForTemporaryFiles(t *testing.T) {
 
 // What our disk does says nothing about the input that is read or sorted there.
 func TestOurDiskIsNoFaultOfAnInput(t *testing.T) {
-	_, def := closesRegistry(t)
+	_, def := closesDefinition(t)
 	store := objstore.NewMem()
 	closingFiles(t, store, def, 1)
 	all := names(t, store)
@@ -202,7 +188,7 @@ func TestVictim(t *testing.T) {
 	if root == "" {
 		return
 	}
-	registry, _ := closesRegistry(t)
+	registry, _ := closesDefinition(t)
 	store, err := objstore.OpenDir(root)
 	if err != nil {
 		t.Fatal(err)
@@ -216,7 +202,7 @@ func TestVictim(t *testing.T) {
 // A process killed in the middle leaves no temporary file, however much it had
 // written, and the next does all that was to be done.
 func TestKilledInTheMiddle(t *testing.T) {
-	registry, def := closesRegistry(t)
+	registry, def := closesDefinition(t)
 	root, temp := t.TempDir(), t.TempDir()
 	store, err := objstore.OpenDir(root)
 	if err != nil {

@@ -27,6 +27,20 @@ const closes = `{
   ]
 }`
 
+// closesDefinition is the definition, alone in a registry.
+func closesDefinition(t *testing.T) (*schema.Registry, *schema.Definition) {
+	t.Helper()
+	def, err := schema.Parse([]byte(closes))
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry, err := schema.NewRegistry(def)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return registry, def
+}
+
 // The files of TestMergeInSteps: too many for the least memory of a merge.
 const (
 	stepFiles = 40
@@ -137,14 +151,7 @@ func live(t *testing.T, store objstore.Store, def *schema.Definition) map[string
 // More files than memory takes are merged in steps, through temporary files, with
 // the outcome of one step: the same bytes, each identity once, all corrections seen.
 func TestMergeInSteps(t *testing.T) {
-	def, err := schema.Parse([]byte(closes))
-	if err != nil {
-		t.Fatal(err)
-	}
-	registry, err := schema.NewRegistry(def)
-	if err != nil {
-		t.Fatal(err)
-	}
+	registry, _ := closesDefinition(t)
 	dir := t.TempDir()
 	target := int64(400 << 10)
 	inSteps, r := closings(t, registry, 1, Options{MemoryBudget: 1, TargetFileSize: target, TempDir: dir})

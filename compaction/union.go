@@ -118,7 +118,7 @@ func (m *merge) unionOnce(ctx context.Context) (*outputs, error) {
 			if err != nil {
 				return nil, err
 			}
-			next = append(next, s)
+			next = append(next, s...)
 		}
 		sources = next
 	}
@@ -139,7 +139,11 @@ func (m *merge) rowGroups() int { return int(min(max(m.need/(16<<20), 1), 8)) }
 
 // fitting cuts the sources into groups that can be merged at once.
 func (m *merge) fitting(sources []source) [][]source {
-	room := max(m.need-int64(m.rowGroups())*windowMemory, leastSources)
+	least := int64(leastSources)
+	if m.o.leastSources > 0 {
+		least = m.o.leastSources
+	}
+	room := max(m.need-int64(m.rowGroups())*windowMemory, least)
 	var groups [][]source
 	start, weight := 0, int64(0)
 	for i, s := range sources {
@@ -164,20 +168,21 @@ func (m *merge) options() columnar.UnionOptions {
 	return o
 }
 
-// gather merges a few sources into one, duplicates and all.
-func (m *merge) gather(ctx context.Context, sources []source) (source, error) {
+// gather merges a few sources into one, duplicates and all; into none, if they have
+// no rows.
+func (m *merge) gather(ctx context.Context, sources []source) ([]source, error) {
 	if len(sources) == 1 {
-		return sources[0], nil
+		return sources, nil
 	}
 	o := m.options()
 	o.KeepAll = true
 	w := m.scratch.writer()
 	_, err := m.write(ctx, sources, o, func() io.Writer { return w }, nil)
-	if err != nil {
-		return source{}, err
+	if err != nil || w.n == 0 {
+		return nil, err
 	}
 	f, err := w.done("merged inputs of " + m.group.Key.String()).open()
-	return source{f, -1}, err
+	return []source{{f, -1}}, err
 }
 
 // merge merges the sources into the files that are to be uploaded.
