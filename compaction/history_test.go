@@ -228,12 +228,13 @@ func TestAnyHistoryInSteps(t *testing.T) {
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		h := &history{t: t, store: objstore.NewMem()}
-		reader, writer := before, before
+		reader := before
 		for range rapid.IntRange(1, 5).Draw(t, "rounds") {
 			if rapid.Bool().Draw(t, "the compactor is of now") {
 				reader = now
 			}
-			if writer = before; reader == now && rapid.Bool().Draw(t, "an ingestor is of now") {
+			writer := before
+			if reader == now && rapid.Bool().Draw(t, "an ingestor is of now") {
 				writer = now
 			}
 			h.arrive(writer)
