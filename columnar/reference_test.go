@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/apache/arrow-go/v18/arrow"
 	"pgregory.net/rapid"
 
 	"github.com/buffetbot/ingest/schema"
@@ -379,4 +380,52 @@ func TestUnionSettlesWhatLiesBehindAFullRowGroup(t *testing.T) {
 	}
 	checkMerged(t, def, a, b, c)
 	checkMerged(t, def, c, b, a)
+}
+
+// Dictionaries of forty thousand values, in another order in each file, are joined
+// to one of all of them, and values stay with their rows.
+func TestUnionOfLongDictionaries(t *testing.T) {
+	const rows, values = 100_000, 40_000
+	def := define("venues", 0, 1, schemaString("symbol"), everyKind.Fields[1], schemaString("venue"))
+	parts := make([]arrow.RecordBatch, 2)
+	for p := range parts {
+		c := schema.NewColumns(def)
+		for i := range rows {
+			n := (i*7919 + p*31) % values
+			venue := n
+			if i >= 2*values {
+				venue = 0 // so many of one that a dictionary pays
+			}
+			c.Begin()
+			c.SetString(0, fmt.Appendf(nil, "S%05d", n))
+			c.SetTimestamp(1, int64(i/values))
+			c.SetString(2, fmt.Appendf(nil, "V%05d", (venue+p*values/2)%(values+values/2)))
+			c.SetString(def.Own, fmt.Appendf(nil, "e:%d", p+i/values))
+			c.SetInt32(def.Own+1, 0)
+			c.SetTimestamp(def.Own+2, int64(p))
+			c.Commit()
+		}
+		parts[p] = must(Sort(c.Record(), def))
+		v := must(vectorOf(parts[p].Column(2), &def.Fields[2]))
+		if e := newEncoder(&standardSizes); !e.chooseTexts(&v, &def.Fields[2]) || e.entries.len() < values*9/10 {
+			t.Fatalf("a dictionary of %d values: the test shows less than it says", e.entries.len())
+		}
+	}
+	merged, dropped, err := Merge(parts, def)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if dropped.Rows == 0 || dropped.Conflicts == 0 {
+		t.Fatalf("dropped %+v: the test shows less than it says", dropped)
+	}
+	var files []*File
+	for _, p := range parts {
+		files = append(files, must(OpenBytes("o", encodedAs(def, p, &standardSizes))))
+	}
+	u := must(NewUnion(files, def, UnionOptions{Groups: 2}))
+	defer u.Close()
+	got, _, err := readUnion(t.Context(), u)
+	if err != nil || len(got) != 1 || !bytes.Equal(got[0], encodedAs(def, merged, &standardSizes)) || u.Dropped() != dropped {
+		t.Errorf("%d files, dropped %+v, want %+v; or other bytes; %v", len(got), u.Dropped(), dropped, err)
+	}
 }

@@ -212,3 +212,32 @@ func TestNarrowLeavesOutWhatCannotBeRead(t *testing.T) {
 		t.Errorf("merged with %v, want AAPL alone", m.group.Merge)
 	}
 }
+
+// An input in no order is sorted by row groups, all of them.
+func TestInputInNoOrderOfManyRowGroups(t *testing.T) {
+	registry, def := closesDefinition(t)
+	byVenue, rows := *def, columnar.RowGroupRows+20_000
+	byVenue.SymbolField = 0
+	c := schema.NewColumns(def)
+	for row := range rows {
+		closing(c, 0, row)
+	}
+	rec, err := columnar.Sort(c.Record(), &byVenue)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, says, err := columnar.Encode(rec, &byVenue)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := objstore.NewMem()
+	name := partition.RawName{Key: partition.Key{Type: "closes"}, Category: "close", Multi: true, Major: 1, Writer: "w", Seq: 1}
+	if _, err := store.Create(t.Context(), name.String(), data, says.Metadata()); err != nil {
+		t.Fatal(err)
+	}
+	r, err := (&Compactor{Store: store, Registry: registry}).Run(t.Context(), nil)
+	if err != nil || r.Troubled() || r.Tables[0].Partitions[0].RowsOut != int64(rows) {
+		t.Fatalf("%v\n%s", err, r)
+	}
+	live(t, store, def)
+}
