@@ -400,9 +400,11 @@ func TestUnionOfLongDictionaries(t *testing.T) {
 			c.SetString(0, fmt.Appendf(nil, "S%05d", n))
 			c.SetTimestamp(1, int64(i/values))
 			c.SetString(2, fmt.Appendf(nil, "V%05d", (venue+p*values/2)%(values+values/2)))
-			c.SetString(def.Own, fmt.Appendf(nil, "e:%d", p+i/values))
+			c.SetString(def.Own, fmt.Appendf(nil, "e:%d", i%2*p)) // half of them duplicates
 			c.SetInt32(def.Own+1, 0)
 			c.SetTimestamp(def.Own+2, int64(p))
+			c.SetString(def.Own+3, []byte("v1.2.0"))
+			c.SetInt64(def.Own+4, 0)
 			c.Commit()
 		}
 		parts[p] = must(Sort(c.Record(), def))
