@@ -126,7 +126,8 @@ func (c Check) Unique(key partition.Key, live []arrow.RecordBatch) []Violation {
 
 // Conservation checks C3: the live rows are the distinct identities of the raw
 // objects consumed, and with the duplicates counted they are all of their rows.
-// What raw objects that are gone held is not known: the live rows may be more.
+// What raw objects that are gone held is not known: the live rows may be more. What
+// was consumed before its day was taken away for good (P7) went with the day.
 func (c Check) Conservation(ctx context.Context, key partition.Key, live []arrow.RecordBatch) ([]Violation, error) {
 	alive := map[string]bool{}
 	kept := int64(0)
@@ -140,9 +141,10 @@ func (c Check) Conservation(ctx context.Context, key partition.Key, live []arrow
 		kept += f.Duplicates
 	}
 	var found []Violation
-	rows, distinct := int64(0), map[string]bool{}
+	rows, distinct, erased := int64(0), map[string]bool{}, c.Snapshot.ErasedDay(key)
 	for _, r := range c.Raw {
-		if r.Key != key || !c.Snapshot.Consumed(r.Name) {
+		mark, consumed := c.Snapshot.Txns[r.Name]
+		if r.Key != key || !consumed || mark.Version <= erased {
 			continue
 		}
 		ids, err := c.identitiesOf(ctx, r.Name)

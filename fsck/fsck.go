@@ -172,7 +172,11 @@ func (c *check) rawObjects(ctx context.Context) {
 		}
 		mark, consumed := c.snapshot.Txns[f.Name]
 		if consumed && f.Object.Created.After(mark.Updated) {
-			c.report.note("P13", f.Name, "a raw file that was consumed before it was made: a delayed upload revived it", "nothing: its rows are in the table, and the sweep deletes it again")
+			advice := "nothing: its rows are in the table, and the sweep deletes it again"
+			if mark.Version <= c.snapshot.ErasedDay(f.Key) {
+				advice = "nothing: its day was taken away since, its rows do not come back, and the sweep deletes it again"
+			}
+			c.report.note("P13", f.Name, "a raw file that was consumed before it was made: a delayed upload revived it", advice)
 		}
 	}
 }

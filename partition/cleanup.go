@@ -45,7 +45,7 @@ func (s *Snapshot) Forget(rawNames []string) *Snapshot {
 	less := *s
 	less.Txns = maps.Clone(s.Txns)
 	for _, name := range rawNames {
-		if name != FenceMark && name != EraseMark {
+		if !notRaw(name) {
 			delete(less.Txns, name)
 		}
 	}

@@ -188,7 +188,7 @@ func (v *Version) count(a action) {
 		}
 	case a.Remove != nil:
 		v.Removed++
-	case a.Txn != nil && a.Txn.AppID != FenceMark && a.Txn.AppID != EraseMark && a.Txn.Version != takenBack:
+	case a.Txn != nil && !notRaw(a.Txn.AppID) && a.Txn.Version != takenBack:
 		v.Consumed++
 	}
 }

@@ -29,7 +29,7 @@ type Snapshot struct {
 }
 
 // A Txn is a mark kept for ever: a consumed raw object under its full name,
-// "fence" (P2), "erase" (P7), or what another version of this program put there.
+// "fence" (P2), "erase" (P7), "erase/" and a day, or what another version of this program put there.
 type Txn struct {
 	AppID   string
 	Version int64
@@ -136,6 +136,24 @@ func (s *Snapshot) Erased() int64 {
 		return t.Version
 	}
 	return -1
+}
+
+// ErasedDay is the version of the last commit that took a day's rows away for
+// good, -1 without one: raw objects consumed before it prove nothing of the day.
+func (s *Snapshot) ErasedDay(k Key) int64 {
+	if t, ok := s.Txns[EraseMarkOf(k)]; ok {
+		return t.Version
+	}
+	return -1
+}
+
+// EraseMarkOf is the mark of a commit that takes all rows of a day away. It is set
+// beside EraseMark, which alone decides over plans (P7), and is kept for ever like it.
+func EraseMarkOf(k Key) string { return EraseMark + "/" + k.Day.String() }
+
+// notRaw tells marks from the names of raw objects.
+func notRaw(mark string) bool {
+	return mark == FenceMark || mark == EraseMark || strings.HasPrefix(mark, EraseMark+"/")
 }
 
 // SameTable tells whether both are versions of a table with one id, schema,

@@ -182,6 +182,7 @@ func (r Retention) commit(ctx context.Context, s objstore.ReadWriter, at *partit
 		key := partition.Key{Type: r.Type, Day: d.Day}
 		keys = append(keys, key)
 		c.Remove = append(c.Remove, at.Partition(key)...)
+		c.Marks[partition.EraseMarkOf(key)] = version
 	}
 	next, err := partition.OpenTable(s, r.Type, nil).Commit(ctx, at, c)
 	if err != nil {
