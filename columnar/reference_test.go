@@ -310,6 +310,9 @@ func checkReference(t fataler, def *schema.Definition, want reference, files []*
 		if w := written[i]; w.Rows != rec.NumRows() || w.Hash != hashSum(rec) {
 			t.Fatalf("file %d of %d bytes: %d rows with hash %s, told are %+v", i, len(data), rec.NumRows(), hashSum(rec), w.Summary)
 		}
+		if a, b := fmt.Sprint(written[i].Columns), fmt.Sprint(must(Ranges(rec, def))); a != b {
+			t.Fatalf("file %d: ranges %s, want %s", i, a, b)
+		}
 	}
 	if len(got) != len(want.rows) {
 		t.Fatalf("%d rows, want %d", len(got), len(want.rows))
