@@ -344,10 +344,11 @@ func (m *model) erase(before, s *partition.Snapshot) {
 }
 
 // returned checks P7: what was erased comes back by an object that was consumed
-// after it, or made again after it, and by no other.
+// after it, or made again since it was last consumed (then it waited, as a new one
+// does, whoever erased its day meanwhile), and by no other.
 func (m *model) returned(name string, c content) {
 	e := m.erasures[dayOf(name)]
-	if m.taken[name] == 0 || m.taken[name] > e.event || m.made[name] > e.event {
+	if m.taken[name] == 0 || m.taken[name] > e.event || m.made[name] > m.taken[name] {
 		return
 	}
 	for _, id := range c.ids {

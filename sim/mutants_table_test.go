@@ -7,6 +7,12 @@ var mutants = []mutant{
 		{"compaction/output.go", "Planned: m.snapshot.Version", "Planned: 0"},
 		{"partition/commit.go", "if n.Planned < base.Fence()", "if n.Planned < -1"},
 	}},
+	{"P1 another suffix where the name exists", "table", 2000, []edit{
+		{"compaction/output.go", "Planned: m.snapshot.Version", "Planned: 0"},
+		{"compaction/output.go", "\tif errors.Is(err, objstore.ErrExist) {\n\t\tmade, err = m.sameObject(ctx, file)\n\t}\n", otherSuffix},
+		{"compaction/rebase.go", "if name.Planned >= head.Fence()", "if name.Planned >= -1"},
+		{"partition/commit.go", "if n.Planned < base.Fence()", "if n.Planned < -1"},
+	}},
 	{"P2 a fence that checkpoints forget", "table", 500, []edit{
 		{"partition/checkpoint.go", "\t\tx := s.Txns[id]\n", "\t\tx := s.Txns[id]\n\t\tif id == FenceMark {\n\t\t\tcontinue\n\t\t}\n"},
 	}},
@@ -17,6 +23,19 @@ var mutants = []mutant{
 		{"partition/commit.go", "if n.Planned < base.Fence()", "if n.Planned < -1"},
 		{"compaction/rebase.go", "if name.Planned >= head.Fence()", "if name.Planned >= -1"},
 	}},
+	{"P4 objects that are younger than the fence", "table", 3000, []edit{
+		{"partition/commit.go", "if n.Planned < base.Fence()", "if n.Planned < -1"},
+		{"compaction/rebase.go", "if name.Planned >= head.Fence()", "if name.Planned >= head.Fence() || head.Txns[partition.FenceMark].Updated.Before(f.Modified)"},
+	}},
+	{"P5 a rebase that looks at the next version only", "table", 2000, []edit{
+		{"compaction/rebase.go", "why := outdated(j.snapshot, head, batch); why != \"\"", "why := j.nextOnly(ctx, head, base.Version+1, batch); why != \"\""},
+		{"compaction/rebase.go", "// outdated says why", nextOnly + "// outdated says why"},
+	}},
+	{"P5 a rebase that reads entries, those cleaned up being nobody's", "table", 3000, []edit{
+		{"compaction/rebase.go", "why := outdated(j.snapshot, head, batch); why != \"\"", "why := j.entriesOnly(ctx, head, batch); why != \"\""},
+		{"compaction/rebase.go", "\t\"slices\"\n", "\t\"slices\"\n\t\"strings\"\n"},
+		{"compaction/rebase.go", "// outdated says why", entriesOnly + "// outdated says why"},
+	}},
 	{"P5 a rebase that looks at nothing", "table", 500, []edit{
 		{"compaction/rebase.go", "why := outdated(j.snapshot, head, batch); why != \"\"", "why := outdated(j.snapshot, head, batch); why == \"-\""},
 	}},
@@ -25,6 +44,10 @@ var mutants = []mutant{
 	}},
 	{"P7 a rebase that does not look for erasures", "table", 500, []edit{
 		{"compaction/rebase.go", "case head.Erased() > planned.Version:", "case head.Erased() > planned.Version+1<<40:"},
+	}},
+	{"P7 an erasure that counts as a fence only", "table", 3000, []edit{
+		{"compaction/rebase.go", "case head.Erased() > planned.Version:", "case head.Erased() > planned.Version+1<<40:"},
+		{"partition/snapshot.go", "\tif t, ok := s.Txns[FenceMark]; ok {\n\t\treturn t.Version\n\t}\n\treturn -1\n", "\tif t, ok := s.Txns[FenceMark]; ok {\n\t\treturn max(t.Version, s.Erased())\n\t}\n\treturn s.Erased()\n"},
 	}},
 	{"P8 times that the writer gives", "table", 1000, []edit{
 		{"partition/replay.go", "if err := st.one(o.Name, i+1, &actions[i], o.Created)", writersTimes + "\t\tif err := st.one(o.Name, i+1, &actions[i], at)"},
@@ -99,6 +122,39 @@ const (
 }
 
 `
+	otherSuffix = `	for n := int64(1); errors.Is(err, objstore.ErrExist) && n < 20; n++ {
+		if file, err = file.PlannedOn(n); err == nil {
+			made, err = m.store.Create(ctx, file.ObjectName(), data, o.Summary.Metadata())
+		}
+	}
+`
+	nextOnly = `func (j *job) nextOnly(ctx context.Context, head *partition.Snapshot, v int64, batch []Group) string {
+	next, err := j.table.LoadVersion(ctx, v)
+	if err != nil || head.Erased() > j.snapshot.Version {
+		return "cannot be told"
+	}
+	return outdated(j.snapshot, next, batch)
+}
+
+`
+	entriesOnly = `func (j *job) entriesOnly(ctx context.Context, head *partition.Snapshot, batch []Group) string {
+	versions, err := j.table.History(ctx, 0)
+	if err != nil || head.Erased() > j.snapshot.Version || !head.SameTable(j.snapshot) {
+		return "cannot be told"
+	}
+	for _, v := range versions {
+		for _, path := range v.AddedPaths {
+			for _, g := range batch {
+				if v.Version > j.snapshot.Version && strings.HasPrefix(path, g.Key.Day.Path()) {
+					return path + " was added"
+				}
+			}
+		}
+	}
+	return ""
+}
+
+`
 	deleteOutputs = `	if errors.Is(err, partition.ErrUnknown) {
 		for _, f := range c.Add {
 			_ = j.store.(interface {
@@ -119,10 +175,10 @@ func init() {
 	mutants = append(mutants, []mutant{
 		{"ack although the upload is unknown", "ingest", 100, []edit{{"sink/sink.go", "if err != nil && !errors.Is(err, objstore.ErrExist) {\n\t\treturn Written{}", "if err != nil && errors.Is(err, ErrBatch) {\n\t\treturn Written{}"}}},
 		{"ack when one part is durable", "ingest", 100, []edit{
-			{"batching/receipt.go", "switch left := r.holds.Add(-1); {", "left := r.holds.Add(-1)\n\tif err == nil && left > 0 && r.once.CompareAndSwap(false, true) {\n\t\tr.ack()\n\t\treturn\n\t}\n\tif r.once.Load() {\n\t\treturn\n\t}\n\tswitch {"},
+			{"batching/receipt.go", "switch left := r.holds.Add(-1); {", "left := r.holds.Add(-1)\n\tif err == nil && left > 0 && r.once.CompareAndSwap(false, true) {\n\t\tr.settler.Ack()\n\t\treturn\n\t}\n\tif r.once.Load() {\n\t\treturn\n\t}\n\tswitch {"},
 			{"batching/receipt.go", "failed  atomic.Bool", "failed, once  atomic.Bool"},
 		}},
-		{"ack although a part failed", "ingest", 200, []edit{{"batching/receipt.go", "case r.failed.Load():", "case r.failed.Load() && r.ack == nil:"}}},
+		{"ack although a part failed", "ingest", 200, []edit{{"batching/receipt.go", "case r.failed.Load():", "case r.failed.Load() && r.settler == nil:"}}},
 		{"ack although the dead letter failed", "ingest", 200, []edit{{"pipeline/bury.go", "\t\tp.config.Budget.Release(size)\n\t\treceipt.Release(err)\n\t})\n\treturn nil\n}", "\t\tp.config.Budget.Release(size)\n\t\treceipt.Release(nil)\n\t})\n\treturn nil\n}"}}},
 		{"dead letters are tried once and forgotten", "ingest", 100, []edit{{"pipeline/bury.go", "err := p.insist(func(ctx context.Context) error { return p.writer.Send(ctx, letter) })", "err := p.insist(func(ctx context.Context) error { _ = p.writer.Send(ctx, letter); return nil })"}}},
 		{"a writer's name that survives a restart", "ingest", 200, []edit{{"sink/sink.go", "Writer: s.config.Writer, Seq: b.Seq,", "Writer: \"w\", Seq: b.Seq % 5,"}}},

@@ -44,7 +44,7 @@ func (w *World) drawShop() shop {
 	if r.IntN(2) == 0 {
 		s.compact.TargetFileSize = 1 // a file of its own for each symbol
 	}
-	if r.IntN(2) == 0 { // only files that may hold the same rows are merged
+	if r.IntN(2) == 0 && s.compact.Workers != 2 { // only files that may hold the same rows are merged
 		s.compact.Policy = compaction.DefaultPolicy
 	}
 	s.sweep = sweep.Options{Grace: hours(2), OrphanAge: time.Nanosecond, Workers: 1 + r.IntN(3)}
