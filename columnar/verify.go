@@ -70,7 +70,7 @@ func (f *File) Rows(ctx context.Context, def *schema.Definition) (rows int64, ha
 }
 
 // Weight is about what a Union holds of the file, in bytes: a page of the key
-// columns, a page of one or two others, and where its column chunks are.
+// columns, a page of one or two others, and what is known of its column chunks.
 func (f *File) Weight() int64 {
 	rows := int64(0)
 	for i := range f.meta.groups {
@@ -79,7 +79,7 @@ func (f *File) Weight() int64 {
 	if f.meta.createdBy == createdBy {
 		rows = min(rows, int64(standardSizes.pageRows)) // older ones have pages of any size
 	}
-	const keys, page, chunk = 44, 40, 200
+	const keys, page, chunk = 44, 40, 800
 	return rows*(keys+page) + int64(f.meta.chunks())*chunk
 }
 

@@ -90,7 +90,11 @@ func (m *merge) narrow(ctx context.Context) error {
 
 // rowExtents are those of an input's rows: one for each symbol.
 func (m *merge) rowExtents(ctx context.Context, in *input) ([]extent, error) {
-	symbols, err := in.file.Extents(ctx, m.def)
+	file, err := in.object.open()
+	if err != nil {
+		return nil, err
+	}
+	symbols, err := file.Extents(ctx, m.def)
 	if err != nil {
 		return nil, err
 	}

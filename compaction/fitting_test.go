@@ -2,6 +2,7 @@ package compaction
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 
 	"github.com/buffetbot/ingest/columnar"
@@ -41,7 +42,7 @@ func TestFitting(t *testing.T) {
 		m := merge{job: &job{def: def, o: Options{leastSources: max(1, tt.room*f.Weight())}}, group: Group{Key: partition.Key{Type: def.Name}}}
 		sources := make([]source, tt.sources)
 		for i := range sources {
-			sources[i] = source{f, i}
+			sources[i] = source{closed{weight: f.Weight()}, i}
 		}
 		var got []int
 		next := 0
@@ -58,4 +59,37 @@ func TestFitting(t *testing.T) {
 			t.Errorf("%d sources, room for %d: %v, want %s", tt.sources, tt.room, got, tt.want)
 		}
 	}
+}
+
+// What is kept of an input while others are read and merged is a few hundred bytes,
+// so that tens of thousands of small ones, a day's that nobody has compacted, fit.
+func TestManyInputsTakeLittle(t *testing.T) {
+	const inputs, most = 2000, 1 << 10
+	def := builtin(t)
+	store := objstore.NewMem()
+	data := encodedOf(t, def, "AAPL")
+	if _, err := store.Create(t.Context(), "raw/x", data, nil); err != nil {
+		t.Fatal(err)
+	}
+	m := merge{job: &job{def: def, store: store, o: Options{}.withDefaults()}, scratch: newScratch(t.TempDir(), 0)}
+	defer m.scratch.close()
+	heap := func() int64 {
+		runtime.GC()
+		runtime.GC()
+		var s runtime.MemStats
+		runtime.ReadMemStats(&s)
+		return int64(s.HeapAlloc)
+	}
+	before := heap()
+	for range inputs {
+		in, err := m.fetch(t.Context(), object{name: "raw/x", size: int64(len(data))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.inputs = append(m.inputs, in)
+	}
+	if each := (heap() - before) / inputs; each > most {
+		t.Errorf("%d bytes are kept of an input, want at most %d", each, most)
+	}
+	runtime.KeepAlive(m.inputs)
 }

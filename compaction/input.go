@@ -20,13 +20,23 @@ const readsAtOnce = 8
 
 // An input is an object that was copied and found to be what its writer made.
 type input struct {
-	name  string
-	raw   bool
-	size  int64
-	file  *columnar.File
-	parts []*columnar.File // in place of file, where its rows were in no order
-	total                  // as its footer has it
+	name   string
+	raw    bool
+	size   int64
+	object closed
+	parts  []closed // in its place, where its rows were in no order
+	total           // as its footer has it
 }
+
+// A closed file is opened where it is needed: what is known of an open one takes more
+// memory than a small one's rows, and there may be any number of them.
+type closed struct {
+	copied
+	weight int64 // of the open file
+}
+
+// closeFile gives back what the open file takes.
+func closeFile(c copied, f *columnar.File) closed { return closed{c, f.Weight()} }
 
 // errUnreadable: the object's bytes cannot be used, however often they are read.
 var errUnreadable = errors.New("unreadable")
@@ -134,22 +144,21 @@ func (m *merge) fetchOnce(ctx context.Context, o object) (input, error) {
 	if o.hasCRC && c.crc != o.crc {
 		return input{}, unreadable("%s: checksum %08x where %08x is recorded", o.name, c.crc, o.crc)
 	}
-	in := input{name: o.name, size: o.size}
-	if in.file, err = c.open(); err != nil {
+	file, err := c.open()
+	if err != nil {
 		return input{}, notOurs(ctx, o.name, err)
 	}
-	if err := in.file.Verify(ctx); err != nil {
+	if err := file.Verify(ctx); err != nil {
 		return input{}, notOurs(ctx, o.name, err)
 	}
-	says, err := in.file.Summary()
+	says, err := file.Summary()
 	if err != nil {
 		return input{}, notOurs(ctx, o.name, err)
 	}
 	if err := understood(says, m.def); err != nil {
 		return input{}, unreadable("%s: %w", o.name, err)
 	}
-	in.total = total{says.Rows, says.Hash}
-	return in, nil
+	return input{name: o.name, size: o.size, object: closeFile(c, file), total: total{says.Rows, says.Hash}}, nil
 }
 
 // notOurs is the verdict on bytes that cannot be decoded, unless it is our disk that

@@ -118,11 +118,12 @@ func builtin(t *testing.T) *schema.Definition {
 func inputOf(t *testing.T, def *schema.Definition, symbol string) input {
 	data := encodedOf(t, def, symbol)
 	in := input{name: "raw/" + symbol, raw: true, size: int64(len(data))}
-	var err error
-	if in.file, err = columnar.OpenBytes(in.name, data); err != nil {
+	in.object.copied = copied{name: in.name, data: data}
+	file, err := in.object.open()
+	if err != nil {
 		t.Fatal(err)
 	}
-	says, err := in.file.Summary()
+	says, err := file.Summary()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -193,10 +193,7 @@ func TestNarrowLeavesOutWhatCannotBeRead(t *testing.T) {
 	for i := 4; i < 60; i++ {
 		damaged[i] ^= 0x55
 	}
-	var err error
-	if bad.file, err = columnar.OpenBytes(bad.name, damaged); err != nil {
-		t.Fatal(err)
-	}
+	bad.object.data = damaged
 	file := func(symbol string) partition.File {
 		return partition.File{Path: symbol, First: symbol, Last: symbol, LastEvent: time.Second.Microseconds()}
 	}

@@ -74,20 +74,26 @@ func (m *merge) mend(ctx context.Context, e *inputError) error {
 
 // sort makes sorted files of an input's row groups.
 func (m *merge) sort(ctx context.Context, in *input) error {
-	return in.file.SortRowGroups(ctx, m.def, func(data []byte) error {
+	file, err := in.object.open()
+	if err != nil {
+		return err
+	}
+	return file.SortRowGroups(ctx, m.def, func(data []byte) error {
 		c, err := m.scratch.keep(in.name, data)
 		if err != nil {
 			return err
 		}
 		f, err := c.open()
-		in.parts = append(in.parts, f)
+		if err == nil {
+			in.parts = append(in.parts, closeFile(c, f))
+		}
 		return err
 	})
 }
 
 // A source is a file to be merged and the input it comes from; -1: from several.
 type source struct {
-	*columnar.File
+	closed
 	input int
 }
 
@@ -95,7 +101,7 @@ func (m *merge) sources() []source {
 	var all []source
 	for i, in := range m.inputs {
 		if in.parts == nil {
-			all = append(all, source{in.file, i})
+			all = append(all, source{in.object, i})
 		}
 		for _, part := range in.parts {
 			all = append(all, source{part, i})
@@ -147,7 +153,7 @@ func (m *merge) fitting(sources []source) [][]source {
 	var groups [][]source
 	start, weight := 0, int64(0)
 	for i, s := range sources {
-		w := s.Weight()
+		w := s.weight
 		if weight += w; (weight > room || i-start == columnar.MaxSources) && i-start > 1 {
 			groups = append(groups, sources[start:i])
 			start, weight = i, w
@@ -181,8 +187,12 @@ func (m *merge) gather(ctx context.Context, sources []source) ([]source, error) 
 	if err != nil || w.n == 0 {
 		return nil, err
 	}
-	f, err := w.done("merged inputs of " + m.group.Key.String()).open()
-	return []source{{f, -1}}, err
+	c := w.done("merged inputs of " + m.group.Key.String())
+	f, err := c.open()
+	if err != nil {
+		return nil, err
+	}
+	return []source{{closeFile(c, f), -1}}, nil
 }
 
 // merge merges the sources into the files that are to be uploaded.
@@ -206,7 +216,10 @@ func (m *merge) merge(ctx context.Context, sources []source) (*outputs, error) {
 func (m *merge) write(ctx context.Context, sources []source, o columnar.UnionOptions, to func() io.Writer, done func(columnar.Written)) (columnar.Dropped, error) {
 	files := make([]*columnar.File, len(sources))
 	for i := range sources {
-		files[i] = sources[i].File
+		var err error
+		if files[i], err = sources[i].open(); err != nil {
+			return columnar.Dropped{}, m.blame(sources, &columnar.SourceError{Index: i, Err: err})
+		}
 	}
 	u, err := columnar.NewUnion(files, m.def, o)
 	if err != nil {
@@ -263,8 +276,11 @@ func (m *merge) conserved(ctx context.Context, merged *outputs) error {
 		return nil
 	}
 	for i := range m.inputs {
-		rows, hash, err := m.inputs[i].file.Rows(ctx, m.def)
-		holds := total{rows, hash}
+		var holds total
+		file, err := m.inputs[i].object.open()
+		if err == nil {
+			holds.Rows, holds.Hash, err = file.Rows(ctx, m.def)
+		}
 		if err == nil && holds != m.inputs[i].total {
 			err = fmt.Errorf("its footer says %s, it holds %s", m.inputs[i].total, holds)
 		}
