@@ -86,6 +86,9 @@ func TestManyInputsTakeLittle(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if in.object.weight < 10<<10 {
+			t.Fatalf("a file of %d columns weighs %d bytes when it is open, want what its footer takes", len(def.Fields), in.object.weight)
+		}
 		m.inputs = append(m.inputs, in)
 	}
 	if each := (heap() - before) / inputs; each > most {
