@@ -30,7 +30,8 @@ func (s shape) total() int { return s.Files * s.Rows }
 var shapes = map[string]shape{
 	"small": {"small", 500, 2_000},
 	"large": {"large", 40, 500_000},
-	"tiny":  {"tiny", 20, 2_000}, // for trying the programs out
+	"many":  {"many", 20_000, 50}, // a day of flushes that nobody has compacted
+	"tiny":  {"tiny", 20, 2_000},  // for trying the programs out
 }
 
 const (

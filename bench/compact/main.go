@@ -43,7 +43,7 @@ func main() {
 }
 
 type compare struct {
-	Shapes []string `default:"small,large" help:"small: 500 files of 2,000 rows; large: 40 files of 500,000 rows; tiny, to try it out."`
+	Shapes []string `default:"small,large" help:"small: 500 files of 2,000 rows; large: 40 files of 500,000 rows; many: 20,000 files of 50 rows; tiny, to try it out."`
 	Dir    string   `default:"/tmp/bench-compact" help:"Where the files are made, about 3 GB; they are used again by the next run."`
 	Turns  int      `default:"3" help:"How often each has a turn."`
 	Duck   string   `default:"bin/bench-compact-duck" help:"The program that lets DuckDB do it."`
