@@ -27,6 +27,7 @@ var floors = map[string]int{
 	"columnar":   4,
 	"partition":  5,
 	"batching":   6,
+	"invariant":  6,
 	"deadletter": 7,
 	"sink":       8,
 	"pipeline":   9,

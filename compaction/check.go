@@ -5,26 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 
 	"github.com/buffetbot/ingest/columnar"
+	"github.com/buffetbot/ingest/invariant"
 	"github.com/buffetbot/ingest/objstore"
 	"github.com/buffetbot/ingest/partition"
 	"github.com/buffetbot/ingest/schema"
 )
 
 // A Violation is a promise of the contract that a table does not keep.
-type Violation struct {
-	Rule string // "C2"
-	Key  partition.Key
-	Text string
-}
-
-func (v Violation) String() string { return fmt.Sprintf("%s %s: %s", v.Rule, v.Key, v.Text) }
+type Violation = invariant.Violation
 
 // A Check looks for violations of the contract in a snapshot of a table. It
 // trusts nothing that the merge uses to keep the contract: it reads the objects
@@ -85,7 +78,7 @@ func (c Check) References(ctx context.Context, key partition.Key) ([]arrow.Recor
 		}
 		rec, bad := c.reference(ctx, f, data, err)
 		if bad != "" {
-			found = append(found, Violation{"C5", key, f.Path + ": " + bad})
+			found = append(found, invariant.Broken("C5", key.String(), "%s: %s", f.Path, bad))
 		}
 		recs = append(recs, rec)
 	}
@@ -111,17 +104,16 @@ func (c Check) reference(ctx context.Context, f partition.File, data []byte, mis
 
 // Unique checks C2: an identity is in at most one row of the live files.
 func (c Check) Unique(key partition.Key, live []arrow.RecordBatch) []Violation {
-	var found []Violation
-	seen := map[string]bool{}
-	for _, rec := range live {
-		for _, id := range Identities(rec, c.Definition) {
-			if seen[id] {
-				found = append(found, Violation{"C2", key, "two live rows of identity " + strconv.Quote(id)})
-			}
-			seen[id] = true
-		}
-	}
+	_, found := invariant.Unique(key.String(), c.identities(live)...)
 	return found
+}
+
+func (c Check) identities(live []arrow.RecordBatch) [][]string {
+	files := make([][]string, len(live))
+	for i, rec := range live {
+		files[i] = Identities(rec, c.Definition)
+	}
+	return files
 }
 
 // Conservation checks C3: the live rows are the distinct identities of the raw
@@ -129,13 +121,10 @@ func (c Check) Unique(key partition.Key, live []arrow.RecordBatch) []Violation {
 // What raw objects that are gone held is not known: the live rows may be more. What
 // was consumed before its day was taken away for good (P7) went with the day.
 func (c Check) Conservation(ctx context.Context, key partition.Key, live []arrow.RecordBatch) ([]Violation, error) {
-	alive := map[string]bool{}
+	alive, _ := invariant.Unique(key.String(), c.identities(live)...)
 	kept := int64(0)
 	for _, rec := range live {
 		kept += rec.NumRows()
-		for _, id := range Identities(rec, c.Definition) {
-			alive[id] = true
-		}
 	}
 	for _, f := range c.Snapshot.Partition(key) {
 		kept += f.Duplicates
@@ -154,16 +143,12 @@ func (c Check) Conservation(ctx context.Context, key partition.Key, live []arrow
 		rows += int64(len(ids))
 		for _, id := range ids {
 			distinct[id] = true
-			if !alive[id] {
-				found = append(found, Violation{"C3", key, fmt.Sprintf("%s is consumed, its row %q is not live", r.Name, id)})
-			}
 		}
+		found = append(found, invariant.Present(key.String(), alive, invariant.Consumed{Name: r.Name, IDs: ids})...)
 	}
-	if rows > kept || c.Complete && rows != kept {
-		found = append(found, Violation{"C3", key, fmt.Sprintf("%d rows consumed, %d live or counted as duplicates", rows, kept)})
-	}
+	found = append(found, invariant.Counted(key.String(), rows, kept, c.Complete)...)
 	if c.Complete && len(distinct) != len(alive) {
-		found = append(found, Violation{"C3", key, fmt.Sprintf("%d identities consumed, %d live", len(distinct), len(alive))})
+		found = append(found, invariant.Broken("C3", key.String(), "%d identities consumed, %d live", len(distinct), len(alive)))
 	}
 	return found, nil
 }
@@ -187,28 +172,9 @@ func (c Check) identitiesOf(ctx context.Context, name string) ([]string, error) 
 	return Identities(rec, c.Definition), nil
 }
 
-// Identities spells out the identity of each row of a record with all columns:
-// symbol, event time, _id, _index, and _published_at where the message id alone
-// does not identify.
+// Identities are invariant.Identities.
 func Identities(rec arrow.RecordBatch, def *schema.Definition) []string {
-	columns := []int{def.SymbolField, def.TimeField, def.Field(schema.ColID), def.Field(schema.ColIndex), def.Field(schema.ColPublishedAt)}
-	ids := make([]string, rec.NumRows())
-	for row := range ids {
-		var b strings.Builder
-		for i, column := range columns {
-			values := rec.Column(column)
-			if i == 4 && !strings.HasPrefix(rec.Column(columns[2]).ValueStr(row), "m:") {
-				continue
-			}
-			if values.IsNull(row) {
-				b.WriteString("null;")
-				continue
-			}
-			fmt.Fprintf(&b, "%q;", values.ValueStr(row))
-		}
-		ids[row] = b.String()
-	}
-	return ids
+	return invariant.Identities(rec, def)
 }
 
 // decode turns an object's bytes into rows, and checks them against what the

@@ -1,12 +1,11 @@
 package compaction
 
 import (
-	"fmt"
-
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 
 	"github.com/buffetbot/ingest/columnar"
+	"github.com/buffetbot/ingest/invariant"
 	"github.com/buffetbot/ingest/partition"
 )
 
@@ -27,7 +26,7 @@ func (c Check) Superseded(key partition.Key, live []arrow.RecordBatch) []Violati
 		for row := range says.Len() {
 			at, superseded := by[row]
 			if says.IsValid(row) != superseded || superseded && int64(says.Value(row)) != at {
-				found = append(found, Violation{"K4", key, fmt.Sprintf("%s row %d: _superseded_at is %s, which is not when the next row of its key was published", f.Path, row, says.ValueStr(row))})
+				found = append(found, invariant.Broken("K4", key.String(), "%s row %d: _superseded_at is %s, which is not when the next row of its key was published", f.Path, row, says.ValueStr(row)))
 				break
 			}
 		}

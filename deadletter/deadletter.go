@@ -120,6 +120,12 @@ func formOf(m *schema.Message, r *schema.Rejection) Form {
 	return OneRecord
 }
 
+// IDOf is the id of the letter that a record has if it is rejected: of the data type,
+// its message's identity (schema.Identity), its position, and the publish time in µs.
+func IDOf(dataType, id string, index int32, publishedAt int64) string {
+	return makeID(dataType, id, index, publishedAt)
+}
+
 // makeID hashes what identifies a record among all data types.
 func makeID(dataType, id string, index int32, publishedAt int64) string {
 	var numbers [12]byte

@@ -26,6 +26,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/buffetbot/ingest/compaction"
+	"github.com/buffetbot/ingest/invariant"
 	"github.com/buffetbot/ingest/objstore"
 	"github.com/buffetbot/ingest/partition"
 	"github.com/buffetbot/ingest/schema"
@@ -34,11 +35,8 @@ import (
 // A Finding is a promise that is not kept, or something that a person should look
 // at.
 type Finding struct {
-	Rule   string // of the contract: "C5", "P11"
-	Object string // full name, or that of a table or partition
-	Text   string // what is wrong
-	Advice string // what to do
-	Notice bool   // no promise is broken
+	invariant.Violation
+	Notice bool // no promise is broken
 }
 
 // String is the finding on one line.
@@ -99,11 +97,11 @@ func (c *Checker) Run(ctx context.Context, types []string) (Report, error) {
 }
 
 func (r *Report) add(rule, object, text, advice string) {
-	r.Findings = append(r.Findings, Finding{Rule: rule, Object: object, Text: text, Advice: advice})
+	r.Findings = append(r.Findings, Finding{Violation: invariant.Violation{Rule: rule, Object: object, Text: text, Advice: advice}})
 }
 
 func (r *Report) note(rule, object, text, advice string) {
-	r.Findings = append(r.Findings, Finding{Rule: rule, Object: object, Text: text, Advice: advice, Notice: true})
+	r.Findings = append(r.Findings, Finding{invariant.Violation{Rule: rule, Object: object, Text: text, Advice: advice}, true})
 }
 
 // A check is one table's.
@@ -115,6 +113,7 @@ type check struct {
 	raw      []partition.RawFile
 	snapshot *partition.Snapshot
 	events   *events
+	letters  verdicts
 }
 
 func (c *check) run(ctx context.Context) {
@@ -277,6 +276,9 @@ func (c *check) rows(ctx context.Context) {
 	slices.SortFunc(keys, partition.Key.Compare)
 	keys = slices.Compact(keys)
 	c.events = newEvents()
+	if !c.rejected(ctx) {
+		return
+	}
 	defer c.eventIDs(ctx)
 	for i, key := range keys {
 		if ctx.Err() != nil {
@@ -304,6 +306,7 @@ func (c *check) day(ctx context.Context, key partition.Key) {
 			c.report.Rows += rec.NumRows()
 			c.bounds(files[i], rec)
 			c.events.take(key, rec, c.def)
+			c.oneVerdict(files[i].ObjectName(), rec)
 		}
 	}
 	if len(bad) > 0 {
@@ -318,16 +321,8 @@ func (c *check) day(ctx context.Context, key partition.Key) {
 	}
 }
 
-func (c *check) violations(found []compaction.Violation) {
+func (c *check) violations(found []invariant.Violation) {
 	for _, v := range found {
-		c.report.add(v.Rule, v.Key.String(), v.Text, advice[v.Rule])
+		c.report.Findings = append(c.report.Findings, Finding{Violation: v})
 	}
-}
-
-// advice is what to do about rows that break a rule.
-var advice = map[string]string{
-	"C2": "tell the developers; until then read with a query that takes one row of each identity",
-	"C3": "restore the table to the version before, or compact the day again from the archive",
-	"C5": "restore the object from the backup, or compact its day again from the archive",
-	"K4": "tell the developers; the rows are all there: until then find the current one by _published_at",
 }

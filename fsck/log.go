@@ -154,6 +154,9 @@ func (c *check) readRaw(ctx context.Context, f partition.RawFile) error {
 	if err != nil {
 		return err
 	}
+	if !c.snapshot.Consumed(f.Name) {
+		c.oneVerdict(f.Name, rec)
+	}
 	sum, err := file.Summary()
 	if err != nil {
 		return err

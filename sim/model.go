@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/buffetbot/ingest/columnar"
-	"github.com/buffetbot/ingest/compaction"
+	"github.com/buffetbot/ingest/invariant"
 	"github.com/buffetbot/ingest/objstore"
 	"github.com/buffetbot/ingest/partition"
 )
@@ -147,7 +147,7 @@ func (m *model) decode(name string, data []byte) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return compaction.Identities(rec, m.w.def), nil
+	return invariant.Identities(rec, m.w.def), nil
 }
 
 func (m *model) replaced(o *op) {
@@ -380,41 +380,39 @@ func (m *model) consume(name string, at time.Time) partition.Key {
 
 // partition checks C2 to C5 of one day.
 func (m *model) partition(s *partition.Snapshot, key partition.Key) {
-	ids, kept := map[string]bool{}, int64(0)
+	day, kept := fmt.Sprintf("version %d of %s", s.Version, key), int64(0)
+	var files [][]string
 	for _, f := range s.Partition(key) {
 		delete(m.removals, f.Path)
-		c, ok := m.contents[f.ObjectName()]
+		c := m.contents[f.ObjectName()]
 		o, err := m.w.store.Stat(context.Background(), f.ObjectName())
-		if !ok || err != nil || o.Size != f.Size || o.CRC32C != f.CRC32C || int64(len(c.ids)) != f.Rows {
-			m.w.violate("C5", "version %d: %s: %d bytes %08x %d rows recorded, there are %d bytes %08x %d rows, %v", s.Version, f.Path, f.Size, f.CRC32C, f.Rows, o.Size, o.CRC32C, len(c.ids), err)
+		if err != nil {
+			m.w.violate("C5", "%s: %s: %v", day, f.Path, err)
 			return
 		}
-		for _, id := range c.ids {
-			if ids[id] {
-				m.w.violate("C2", "version %d: two live rows of %s", s.Version, id)
-			}
-			ids[id] = true
+		if m.report(invariant.Referenced(day+": "+f.Path, invariant.Shape{Size: f.Size, CRC32C: f.CRC32C, Rows: f.Rows}, invariant.Shape{Size: o.Size, CRC32C: o.CRC32C, Rows: int64(len(c.ids))})) {
+			return
 		}
-		kept += f.Rows + f.Duplicates
+		files, kept = append(files, c.ids), kept+f.Rows+f.Duplicates
 	}
-	for id := range m.ids[key] {
-		if !ids[id] {
-			m.w.violate("C4", "version %d: row %s is visible no longer", s.Version, id)
-			break
-		}
-	}
+	ids, bad := invariant.Unique(day, files...)
+	m.report(bad)
+	m.report(invariant.Monotone(day, m.ids[key], ids))
 	m.ids[key] = ids
-	if kept != m.rows[key] {
-		m.w.violate("C3", "version %d of %s: %d rows consumed, %d live or counted as duplicates", s.Version, key, m.rows[key], kept)
-	}
+	m.report(invariant.Counted(day, m.rows[key], kept, true))
 	for _, name := range m.consumedOf(key) {
-		for _, id := range m.contents[name].ids {
-			if !ids[id] {
-				m.w.violate("C3", "version %d: %s is consumed, its row %s is not live", s.Version, name, id)
-				return
-			}
+		if m.report(invariant.Present(day, ids, invariant.Consumed{Name: name, IDs: m.contents[name].ids})) {
+			return
 		}
 	}
+}
+
+// report tells of the first of some violations.
+func (m *model) report(bad []Violation) bool {
+	if len(bad) > 0 {
+		m.w.violate(bad[0].Rule, "%s: %s", bad[0].Object, bad[0].Text)
+	}
+	return len(bad) > 0
 }
 
 func (m *model) consumedOf(key partition.Key) []string {

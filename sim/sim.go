@@ -27,6 +27,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/buffetbot/ingest/invariant"
 )
 
 // A Side is which part of the path a world holds.
@@ -41,12 +43,7 @@ const (
 func (s Side) String() string { return [...]string{"table", "ingest"}[s] }
 
 // A Violation is a promise that was not kept.
-type Violation struct {
-	Rule string // "C2"
-	Text string
-}
-
-func (v Violation) String() string { return v.Rule + ": " + v.Text }
+type Violation = invariant.Violation
 
 // A Result is what a run of a seed came to.
 type Result struct {

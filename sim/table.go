@@ -110,7 +110,7 @@ func (p *process) own() *rand.Rand {
 func (p *process) find(rule, format string, args ...any) {
 	p.w.mu.Lock()
 	defer p.w.mu.Unlock()
-	p.found = append(p.found, Violation{rule, fmt.Sprintf(format, args...)})
+	p.found = append(p.found, Violation{Rule: rule, Text: fmt.Sprintf(format, args...)})
 }
 
 const (

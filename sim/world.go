@@ -141,7 +141,7 @@ func Run(side Side, seed uint64, tracing bool) Result {
 func (w *World) failed() bool { return len(w.result.Violations) > 0 }
 
 func (w *World) violate(rule, format string, args ...any) {
-	v := Violation{rule, fmt.Sprintf(format, args...)}
+	v := Violation{Rule: rule, Text: fmt.Sprintf(format, args...)}
 	w.result.Violations = append(w.result.Violations, v)
 	w.tracef("VIOLATION %s", v)
 }
