@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -29,6 +30,7 @@ var (
 	dataDir    = flag.String("data", "", "folder of captured files of real publishers")
 	kills      = flag.Int("kills", 3, "how often TestKilled kills the ingestor, TestBackfillKilled one program after the other, and TestCrashLoop any of four")
 	patience   = flag.Duration("patience", 6*time.Minute, "how long TestKilled waits for leases of killed ingestors to run out")
+	planted    = flag.Bool("planted", false, "TestCrashLoop with a mistake in the programs, which ack a message before its rows are durable: it must find that rows are lost")
 	messages   = flag.Int("messages", 20_000, "messages that TestKilled and TestCrashLoop publish")
 )
 
@@ -46,12 +48,53 @@ var build = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	out, err := exec.Command("go", "build", "-o", dir+"/", "../cmd/...").CombinedOutput()
+	args := []string{"build", "-o", dir + "/"}
+	if *planted {
+		overlay, err := plant(dir)
+		if err != nil {
+			return "", err
+		}
+		args = append(args, "-overlay", overlay)
+	}
+	out, err := exec.Command("go", append(args, "../cmd/...")...).CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	return dir, nil
 })
+
+// plant writes a mistake for the compiler alone: a message is acked as soon as its
+// rows are in batches.
+func plant(dir string) (overlay string, err error) {
+	file, err := filepath.Abs("../batching/receipt.go")
+	if err != nil {
+		return "", err
+	}
+	source, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	wrong := string(source)
+	for _, e := range [][2]string{
+		{"	failed  atomic.Bool", "	failed, once atomic.Bool"},
+		{"	switch left := r.holds.Add(-1); {\n\tcase left > 0:\n", "	if r.once.CompareAndSwap(false, true) {\n\t\tr.settler.Ack()\n\t\tr.settler = &settlers{func() {}, func() {}}\n\t}\n\tswitch left := r.holds.Add(-1); {\n\tcase left > 0:\n"},
+	} {
+		if strings.Count(wrong, e[0]) != 1 {
+			return "", fmt.Errorf("plant a mistake: %s does not read %q once: the code has changed, change the mistake", file, e[0])
+		}
+		wrong = strings.Replace(wrong, e[0], e[1], 1)
+	}
+	mistaken := filepath.Join(dir, "receipt.go.txt")
+	if err := os.WriteFile(mistaken, []byte(wrong), 0o600); err != nil {
+		return "", err
+	}
+	replace, err := json.Marshal(map[string]any{"Replace": map[string]string{file: mistaken}})
+	if err != nil {
+		return "", err
+	}
+	overlay = filepath.Join(dir, "overlay.json")
+	return overlay, os.WriteFile(overlay, replace, 0o600)
+}
 
 func TestMain(m *testing.M) {
 	code := m.Run()

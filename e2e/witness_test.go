@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"errors"
+	"flag"
 	"io"
 	"net"
 	"sync"
@@ -23,15 +24,19 @@ import (
 // that from one that was acked and is nowhere.
 //
 // When a subscriber dies the witness ends its stream as a living one would, which gives
-// such a broker a chance to notice.
+// such a broker a chance to notice. With -end-streams=false it does not: the broker then
+// keeps what it goes on delivering to the dead.
 type witness struct {
 	conn *grpc.ClientConn
 
 	mu      sync.Mutex
 	ids     map[string]string   // ack id: message id
+	given   map[string]bool     // message ids that went to a subscriber
 	acked   map[string]bool     // message ids
 	letters map[string][]string // what a dead letter is of: the messages it came in
 }
+
+var endStreams = flag.Bool("end-streams", true, "with -broker: end the streams of killed subscribers as living ones do; without, records must be left at the broker, and none lost")
 
 // witnessed puts a witness before the broker at addr and gives its address.
 func witnessed(t *testing.T, addr string) (*witness, string) {
@@ -41,7 +46,7 @@ func witnessed(t *testing.T, addr string) (*witness, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &witness{conn: conn, ids: map[string]string{}, acked: map[string]bool{}, letters: map[string][]string{}}
+	w := &witness{conn: conn, ids: map[string]string{}, given: map[string]bool{}, acked: map[string]bool{}, letters: map[string][]string{}}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -85,6 +90,9 @@ func (w *witness) pass(_ any, from grpc.ServerStream) error {
 		for {
 			var b []byte
 			if err := from.RecvMsg(&b); err != nil { // it has said all, or is dead
+				if err != io.EOF && !*endStreams {
+					return // the broker is not told
+				}
 				_ = to.CloseSend()
 				if err != io.EOF {
 					time.AfterFunc(5*time.Second, cancel)
@@ -151,6 +159,7 @@ func (w *witness) answered(method string, b []byte) {
 	defer w.mu.Unlock()
 	for _, m := range r.ReceivedMessages {
 		w.ids[m.AckId] = m.Message.MessageId
+		w.given[m.Message.MessageId] = true
 	}
 }
 
@@ -200,6 +209,22 @@ func (w *witness) letterUnacked(key string) bool {
 	ids := w.letters[key]
 	w.mu.Unlock()
 	return len(ids) > 0 && w.unacked(ids)
+}
+
+// unseen tells whether none of the messages passed here: what came of them came by a
+// way that the witness does not see, and it cannot vouch for anything.
+func (w *witness) unseen(ids []string) bool {
+	if w == nil {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, id := range ids {
+		if w.given[id] {
+			return false
+		}
+	}
+	return true
 }
 
 // unacked tells whether nobody asked to ack any of the messages.
