@@ -188,7 +188,7 @@ func init() {
 			{"columnar/feed.go", "\treturn d.index.compare(i, &o.index, j)", "\treturn 0"},
 			{"columnar/feed.go", "\treturn k.index.compare(0, &d.index, i)", "\treturn 0"},
 		}},
-		{"verdicts that flip", "ingest", 200, []edit{{"pipeline/receive.go", "caught.Try(func() { rejected = w.decoder.Decode(m, w.rows) })", "caught.Try(func() {\n\t\tif p.counts.received.Load()%7 == 6 {\n\t\t\tpanic(\"out of memory\")\n\t\t}\n\t\trejected = w.decoder.Decode(m, w.rows)\n\t})"}}},
+		{"verdicts that flip", "ingest", 200, []edit{{"pipeline/receive.go", "caught.Try(func() { rejected = w.decoder.Decode(m, w.rows) })", "caught.Try(func() {\n\t\tif p.counts.received.Load()%7 == 6 {\n\t\t\trejected = []schema.Rejection{{Reason: \"busy\", Record: m.Data}}\n\t\t\treturn\n\t\t}\n\t\trejected = w.decoder.Decode(m, w.rows)\n\t})"}}},
 		{"a batch that could not be kept is dropped", "ingest", 200, []edit{{"pipeline/flush.go", "p.settle(b, p.flush(b))", "_ = p.flush(b)\n\t\tp.settle(b, nil)"}}},
 	}...)
 }
