@@ -2,10 +2,15 @@ package config
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
+
+	"go.uber.org/zap"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // Signals gives a context that ends when the program is asked to end, by SIGTERM
@@ -22,4 +27,15 @@ func Signals(program string) context.Context {
 		os.Exit(1)
 	}()
 	return ctx
+}
+
+// Started is the outcome of a service's start: nil where it failed only because the
+// service was asked to end meanwhile. Nothing was begun, so nothing is unfinished, and
+// the end is an ordinary one; the log says so.
+func Started(ctx context.Context, log *zap.Logger, err error) error {
+	if ctx.Err() == nil || !errors.Is(err, ctx.Err()) && status.Code(err) != codes.Canceled {
+		return err
+	}
+	log.Info("asked to end before it had begun; nothing was taken", zap.NamedError("left", err))
+	return nil
 }

@@ -226,8 +226,7 @@ func (l *crashLoop) end(m *mortal) {
 		select {
 		case e := <-l.exits:
 			// It may not have come far enough to listen to signals, or have met the broker's own death.
-			said := e.of.log.String()
-			early := strings.Contains(said, "unreachable: nothing answers at") || strings.Contains(said, "ingestor: create ") && strings.Contains(said, "context canceled")
+			early := strings.Contains(e.of.log.String(), "unreachable: nothing answers at")
 			if e.err != nil && !early && !strings.Contains(e.err.Error(), "killed") && !strings.Contains(e.err.Error(), "terminated") {
 				l.t.Errorf("%s, told to stop: %v\n%s", e.of.name, e.err, tail(e.of.log.String()))
 			}

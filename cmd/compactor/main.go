@@ -60,6 +60,9 @@ func run(ctx context.Context, args []string, out, diagnostics io.Writer) error {
 	defer t.ShutdownLogged(ctx)
 	memory.Limit(log, s.Held())
 	lake, err := ingest.Open(ctx, ingest.ConfigOf(s.Store, log))
+	if err != nil && s.Interval > 0 {
+		return config.Started(ctx, log, err)
+	}
 	if err != nil {
 		return err
 	}

@@ -59,7 +59,7 @@ func run(ctx context.Context, args []string, out, diagnostics io.Writer) error {
 	memory.Limit(log, s.Held())
 	lake, err := ingest.Open(ctx, ingest.ConfigOf(s.Store, log))
 	if err != nil {
-		return err
+		return config.Started(ctx, log, err)
 	}
 	defer lake.Close()
 	c := ingest.IngestConfig{Project: s.Project, Types: s.Types.Types, Broker: s.Broker, Ingest: s.Ingest}
@@ -78,7 +78,7 @@ func run(ctx context.Context, args []string, out, diagnostics io.Writer) error {
 	}
 	ingestor, err := lake.NewIngestor(ctx, c)
 	if err != nil {
-		return err
+		return config.Started(ctx, log, err)
 	}
 	t.Check("ingestor", ingestor.Ready)
 	log.Info("ingesting", zap.String("lake", s.DataBucket), zap.String("project", c.Project))
