@@ -216,7 +216,7 @@ const brokersTail = `
 
 ## Where Google's emulator differs from the service
 
-- It goes on delivering to a subscriber that was killed. With Google's own Go client: 3,000 messages, two subscribers killed with 800 leased each; a living one then got 900 in
+- It goes on delivering to a subscriber that was killed. With Google's own Go client: 3,000 messages, four subscribers killed, two of them with 800 leased; a living one then got 900 in
   two minutes, though every lease is 60 s. The emulator's log is full of a NoSuchMethodError from the end of such streams, and it keeps a processor busy. What a dead subscriber
   had leased is missing then although nobody acked it. e2e.TestCrashLoop with -broker ADDRESS therefore puts a witness in between, which ends the stream of a dead
   subscriber as a living one would, and knows every ack: a record is lost if its message was acked, or somebody asked for that, and it is nowhere; otherwise it is the broker's still.
